@@ -1,0 +1,182 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// ErrUnavailable says that PostgreSQL could not be asked, or not in time: the caller may try again later.
+// It wraps the cause.
+var ErrUnavailable = errors.New("database unavailable")
+
+// Budget is how many connections each kind of work may hold in one process. They are separate, so that slow
+// reads or a stuck background job can't take the connections that orders need. The sum times the number of
+// instances must stay below the server's max_connections.
+type Budget struct {
+	Orders     int32         // writes that a customer waits for
+	Reads      int32         // lists and single reads
+	Background int32         // housekeeping, probes, the drain
+	Acquire    time.Duration // how long to wait for a free connection before ErrUnavailable
+}
+
+// Pools are the connection pools of one process. They connect when first used, never when made.
+type Pools struct {
+	Orders     *Pool
+	Reads      *Pool
+	Background *Pool
+
+	timeline atomic.Pointer[string]
+}
+
+// Open makes the pools for url (a postgres:// URL or a key=value DSN). It does not connect, so it fails only for
+// a URL that cannot be read.
+func Open(ctx context.Context, url string, budget Budget) (*Pools, error) {
+	pools := &Pools{}
+	observe, err := newObserver()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range []struct {
+		name string
+		size int32
+		to   **Pool
+	}{
+		{"orders", budget.Orders, &pools.Orders},
+		{"reads", budget.Reads, &pools.Reads},
+		{"background", budget.Background, &pools.Background},
+	} {
+		config, err := pgxpool.ParseConfig(url)
+		if err != nil {
+			// The parser's message quotes the URL, password and all.
+			return nil, errors.New("DATABASE_URL is not a PostgreSQL connection string (postgres://user:password@host:port/database)")
+		}
+		config.MaxConns = p.size
+		config.MaxConnLifetime = 5 * time.Minute
+		config.MaxConnLifetimeJitter = time.Minute
+		config.MaxConnIdleTime = time.Minute
+		config.HealthCheckPeriod = 15 * time.Second
+		config.ConnConfig.ConnectTimeout = 2 * time.Second
+		config.ConnConfig.RuntimeParams["application_name"] = "order-catalog-" + p.name
+		config.ConnConfig.Tracer = observe
+		config.AfterConnect = pools.learnTimeline
+		pool, err := pgxpool.NewWithConfig(ctx, config)
+		if err != nil {
+			return nil, fmt.Errorf("making the %s pool: %w", p.name, err)
+		}
+		*p.to = &Pool{pool: pool, acquire: budget.Acquire}
+	}
+	if err := observe.watch(pools); err != nil {
+		return nil, err
+	}
+	return pools, nil
+}
+
+// Close closes all connections, waiting for those in use.
+func (p *Pools) Close() {
+	for _, pool := range []*Pool{p.Orders, p.Reads, p.Background} {
+		if pool != nil {
+			pool.pool.Close()
+		}
+	}
+}
+
+// Timeline is the server's timeline as last seen by a new connection, "" before the first. It changes when a
+// replica is promoted. What was cached of the old primary's answers may not exist on the new one, so cache keys
+// of such answers carry it.
+func (p *Pools) Timeline() string {
+	if t := p.timeline.Load(); t != nil {
+		return *t
+	}
+	return ""
+}
+
+// learnTimeline reads the timeline on each new connection: connections to the old primary die with it, so the
+// first one to the new primary is where the change shows.
+func (p *Pools) learnTimeline(ctx context.Context, conn *pgx.Conn) error {
+	const query = `/* Connect.Timeline */ SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END`
+	var timeline string
+	if err := conn.QueryRow(ctx, query).Scan(&timeline); err != nil {
+		return fmt.Errorf("reading the timeline: %w", err)
+	}
+	if timeline != "" {
+		p.timeline.Store(&timeline)
+	}
+	return nil
+}
+
+// Pool is one budget of connections.
+type Pool struct {
+	pool    *pgxpool.Pool
+	acquire time.Duration
+}
+
+// Do runs fn with a connection of the pool. It waits for one no longer than the budget says and then fails with
+// ErrUnavailable: a queue inside the process would only hide that the database is too slow. Failures of fn that
+// mean the same (connection lost, server shutting down, timeouts) become ErrUnavailable too.
+func (p *Pool) Do(ctx context.Context, fn func(*pgx.Conn) error) error {
+	wait, cancel := context.WithTimeout(ctx, p.acquire)
+	conn, err := p.pool.Acquire(wait)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("%w: acquiring a connection: %w", ErrUnavailable, err)
+	}
+	defer conn.Release()
+	return classify(fn(conn.Conn()))
+}
+
+// Tx runs fn in a READ COMMITTED transaction that is committed when fn returns nil and rolled back otherwise.
+func (p *Pool) Tx(ctx context.Context, fn func(pgx.Tx) error) error {
+	return p.Do(ctx, func(conn *pgx.Conn) error {
+		return pgx.BeginFunc(ctx, conn, fn)
+	})
+}
+
+// Ping asks the server for a sign of life.
+func (p *Pool) Ping(ctx context.Context) error {
+	return p.Do(ctx, func(conn *pgx.Conn) error { return conn.Ping(ctx) })
+}
+
+// Code is the SQLSTATE of err, "" when err did not come from the server.
+func Code(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+// UniqueViolation is the SQLSTATE of an insert that met an existing key.
+const UniqueViolation = "23505"
+
+// classify marks failures that are the database's and may pass.
+func classify(err error) error {
+	if err == nil || errors.Is(err, ErrUnavailable) || errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch {
+		case pg.Code[:2] == "08", // connection exception
+			pg.Code[:2] == "53", // insufficient resources: disk full, too many connections
+			pg.Code[:2] == "57", // operator intervention: shutdown, failover, statement timeout
+			pg.Code[:2] == "40", // rolled back: serialisation, deadlock
+			pg.Code == "55P03",  // lock_timeout
+			pg.Code == "25006",  // read only: we are talking to a replica during a failover
+			pg.Code == "42P01":  // no such table: the schema is not up yet
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		return err
+	}
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) || isConnectionLoss(err) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
