@@ -1,0 +1,133 @@
+package auth
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v3/jwk"
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	keysFresh   = 15 * time.Minute // older keys are fetched anew while the old ones go on being used
+	keysPause   = 10 * time.Second // between fetches, however many unknown key ids are sprayed at us
+	maxDocument = 1 << 20
+)
+
+// keySet holds an issuer's public keys. It fetches when first asked, never when made.
+type keySet struct {
+	issuer string
+	client *http.Client
+	flight singleflight.Group
+
+	mu      sync.Mutex
+	set     jwk.Set
+	fetched time.Time
+	tried   time.Time
+}
+
+// key finds the key with id kid. An unknown id causes one fetch, at most every keysPause; keys once fetched
+// serve on while the issuer is down.
+func (k *keySet) key(ctx context.Context, kid string) (jwk.Key, error) {
+	k.mu.Lock()
+	set, age, since := k.set, time.Since(k.fetched), time.Since(k.tried)
+	k.mu.Unlock()
+
+	if set != nil {
+		if key, ok := set.LookupKeyID(kid); ok {
+			if age > keysFresh && since > keysPause {
+				k.refetch() // in the background: this caller has what it needs
+			}
+			return key, nil
+		}
+		if since <= keysPause {
+			return nil, fmt.Errorf("%w: unknown key id", ErrInvalidToken)
+		}
+	}
+	select {
+	case res := <-k.refetch():
+		if res.Err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, res.Err)
+		}
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if key, ok := k.set.LookupKeyID(kid); ok {
+		return key, nil
+	}
+	return nil, fmt.Errorf("%w: unknown key id", ErrInvalidToken)
+}
+
+// refetch asks the issuer once for all who wait.
+func (k *keySet) refetch() <-chan singleflight.Result {
+	return k.flight.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		k.mu.Lock()
+		k.tried = time.Now()
+		k.mu.Unlock()
+		set, err := k.fetch(ctx)
+		if err != nil {
+			return nil, err
+		}
+		k.mu.Lock()
+		k.set, k.fetched = set, time.Now()
+		k.mu.Unlock()
+		return nil, nil
+	})
+}
+
+// fetch follows OpenID Connect Discovery 1.0, section 4: configuration document, then jwks_uri.
+func (k *keySet) fetch(ctx context.Context) (jwk.Set, error) {
+	var doc struct {
+		Issuer  string `json:"issuer"`
+		JWKSURI string `json:"jwks_uri"`
+	}
+	raw, err := k.get(ctx, strings.TrimSuffix(k.issuer, "/")+"/.well-known/openid-configuration")
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, fmt.Errorf("reading the issuer's configuration: %w", err)
+	}
+	if doc.Issuer != k.issuer {
+		return nil, fmt.Errorf("the issuer calls itself %q, we expect %q", doc.Issuer, k.issuer)
+	}
+	raw, err = k.get(ctx, doc.JWKSURI)
+	if err != nil {
+		return nil, err
+	}
+	set, err := jwk.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("reading the issuer's keys: %w", err)
+	}
+	return set, nil
+}
+
+func (k *keySet) get(ctx context.Context, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking the issuer: %w", err)
+	}
+	res, err := k.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking the issuer: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("asking the issuer: %s answered %s", url, res.Status)
+	}
+	raw, err := io.ReadAll(io.LimitReader(res.Body, maxDocument))
+	if err != nil {
+		return nil, fmt.Errorf("asking the issuer: %w", err)
+	}
+	return raw, nil
+}

@@ -1,0 +1,106 @@
+// Package redis opens the connection to Redis, which makes the service fast and must never make it wrong.
+//
+// Everything kept there can be lost at any moment: it is read as a hint or as a copy of what PostgreSQL holds.
+// So the client is set up to fail fast: short timeouts, no retries, and after a failure one second in which
+// every command fails at once, so that requests don't each wait for a server that is gone.
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrDown is what commands return, without being sent, for a second after Redis failed.
+var ErrDown = errors.New("redis is down: not asked")
+
+const coolDown = time.Second
+
+// Open makes a client for url (redis:// or rediss://). It does not connect, so it fails only for a URL that
+// cannot be read.
+func Open(url string) (*redis.Client, error) {
+	options, err := redis.ParseURL(url)
+	if err != nil {
+		// The parser's message may quote the URL, password and all.
+		return nil, errors.New("not a Redis URL (redis://user:password@host:port/0, or rediss:// with TLS)")
+	}
+	options.DialTimeout = 250 * time.Millisecond
+	options.ReadTimeout = 150 * time.Millisecond
+	options.WriteTimeout = 150 * time.Millisecond
+	options.PoolTimeout = 150 * time.Millisecond
+	options.MaxRetries = -1
+	options.DialerRetries = 1
+	options.PoolSize = 32
+	options.MinIdleConns = 1
+	options.ContextTimeoutEnabled = true
+	client := redis.NewClient(options)
+	client.AddHook(&fuse{})
+	return client, nil
+}
+
+// Ping says whether Redis answers now. It asks even during the cool-down's second only if that is over.
+func Ping(ctx context.Context, client *redis.Client) error {
+	if err := client.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	return nil
+}
+
+// fuse is the cool-down, as a hook so that every user of the client is under it.
+type fuse struct {
+	downUntil atomic.Int64
+}
+
+// DialHook implements redis.Hook.
+func (f *fuse) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return next(ctx, network, addr)
+	}
+}
+
+// ProcessHook implements redis.Hook.
+func (f *fuse) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if f.blown() {
+			cmd.SetErr(ErrDown)
+			return ErrDown
+		}
+		err := next(ctx, cmd)
+		f.note(ctx, err)
+		return err
+	}
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (f *fuse) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if f.blown() {
+			for _, cmd := range cmds {
+				cmd.SetErr(ErrDown)
+			}
+			return ErrDown
+		}
+		err := next(ctx, cmds)
+		f.note(ctx, err)
+		return err
+	}
+}
+
+func (f *fuse) blown() bool { return time.Now().UnixNano() < f.downUntil.Load() }
+
+// note blows the fuse when err is the connection's; answers of Redis itself and callers that left don't count.
+func (f *fuse) note(ctx context.Context, err error) {
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	var answer redis.Error
+	if errors.As(err, &answer) {
+		return
+	}
+	f.downUntil.Store(time.Now().Add(coolDown).UnixNano())
+}
