@@ -1,0 +1,73 @@
+package idempotency
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Answer is a finished response: what is sent, stored and replayed, byte for byte.
+type Answer struct {
+	Status       int
+	ContentType  string
+	Location     string
+	ETag         string
+	CacheControl string
+	Link         string
+	RetryAfter   string
+	Body         []byte
+	// Replayed says that the answer was made for an earlier request with the same key.
+	Replayed bool
+}
+
+// Refused tells whether the answer says no.
+func (a Answer) Refused() bool { return a.Status >= 400 }
+
+// header is the part of an Answer that is kept in the row's header column: what means something to a replay.
+// Cache-Control and Retry-After are about the moment and are not kept.
+type header struct {
+	ContentType string `json:"contentType,omitempty"`
+	Location    string `json:"location,omitempty"`
+	ETag        string `json:"etag,omitempty"`
+}
+
+func (a Answer) header() ([]byte, error) {
+	return json.Marshal(header{ContentType: a.ContentType, Location: a.Location, ETag: a.ETag})
+}
+
+func stored(status int, rawHeader, body []byte) (Answer, error) {
+	var h header
+	if err := json.Unmarshal(rawHeader, &h); err != nil {
+		return Answer{}, fmt.Errorf("reading a stored answer: %w", err)
+	}
+	return Answer{
+		Status: status, ContentType: h.ContentType, Location: h.Location, ETag: h.ETag, Body: body, Replayed: true,
+	}, nil
+}
+
+// record is an answer as Redis keeps it.
+type record struct {
+	Fingerprint []byte `json:"f"`
+	Status      int    `json:"s"`
+	Header      header `json:"h"`
+	Body        []byte `json:"b"`
+}
+
+// What a caller is told instead of an answer.
+var (
+	// ErrInFlight: a request with the same key is being worked on. Not an error of the client's.
+	ErrInFlight = errors.New("a request with this Idempotency-Key is in flight")
+	// ErrKeyReused: the key was used for a different request.
+	ErrKeyReused = errors.New("the Idempotency-Key was used for a different request")
+)
+
+func (r record) answer(want [sha256.Size]byte) (Answer, error) {
+	if string(r.Fingerprint) != string(want[:]) {
+		return Answer{}, ErrKeyReused
+	}
+	return Answer{
+		Status: r.Status, ContentType: r.Header.ContentType, Location: r.Header.Location, ETag: r.Header.ETag,
+		Body: r.Body, Replayed: true,
+	}, nil
+}

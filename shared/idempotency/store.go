@@ -1,0 +1,224 @@
+package idempotency
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/company/order-catalog-service/shared/postgres"
+)
+
+// Life is how long a key is remembered.
+const Life = 24 * time.Hour
+
+// Querier is a connection, a transaction, or a pool.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// FindSQL reads a key's row; $1 is the digest. It must run in a statement of its own after the locks of its
+// transaction are held: in the statement that waits for a lock it would not see a key that was committed
+// meanwhile.
+const FindSQL = `/* Idempotency.Find */
+SELECT fingerprint, status, header, body, extract(epoch FROM expires_at - now())::float8
+FROM idempotency_keys
+WHERE digest = $1`
+
+// DropExpiredSQL makes room for a key whose row outlived its time; $1 is the digest.
+const DropExpiredSQL = `/* Idempotency.DropExpired */
+DELETE FROM idempotency_keys WHERE digest = $1 AND expires_at <= now()`
+
+// SaveSQL stores a key with its answer. It is the last lock that a transaction takes: it waits for another
+// open transaction with the same key and then fails with a unique violation (see IsDuplicate).
+const SaveSQL = `/* Idempotency.Save */
+INSERT INTO idempotency_keys (digest, fingerprint, status, header, body) VALUES ($1, $2, $3, $4, $5)`
+
+// SaveArgs are the arguments of SaveSQL.
+func SaveArgs(req Request, a Answer) ([]any, error) {
+	h, err := a.header()
+	if err != nil {
+		return nil, fmt.Errorf("storing an answer: %w", err)
+	}
+	digest := req.Digest()
+	return []any{digest[:], req.Fingerprint[:], a.Status, h, a.Body}, nil
+}
+
+// Found is what the row of a key says.
+type Found struct {
+	Answer  Answer
+	Left    time.Duration // of the row's life; what a cached copy may live
+	Expired bool          // the row is past its life: DropExpiredSQL, then go on as if there were none
+}
+
+// ScanFound reads the rows of FindSQL: nil when the key is new, ErrKeyReused when it was used for another request.
+func ScanFound(rows pgx.Rows, req Request) (*Found, error) {
+	defer rows.Close()
+	if !rows.Next() {
+		return nil, rows.Err()
+	}
+	var (
+		fingerprint, h, body []byte
+		status               int
+		left                 float64
+	)
+	if err := rows.Scan(&fingerprint, &status, &h, &body, &left); err != nil {
+		return nil, fmt.Errorf("reading a stored answer: %w", err)
+	}
+	if left <= 0 {
+		return &Found{Expired: true}, nil
+	}
+	if string(fingerprint) != string(req.Fingerprint[:]) {
+		return nil, ErrKeyReused
+	}
+	answer, err := stored(status, h, body)
+	if err != nil {
+		return nil, err
+	}
+	return &Found{Answer: answer, Left: time.Duration(left * float64(time.Second))}, nil
+}
+
+// IsDuplicate tells whether a transaction failed because another one committed its key first. The caller rolls
+// back and answers what that one stored.
+func IsDuplicate(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == postgres.UniqueViolation && pg.ConstraintName == "idempotency_keys_pkey"
+}
+
+// Store runs keyed writes.
+type Store struct {
+	pool    *postgres.Pool
+	claims  *claims
+	flights flights
+	timeout time.Duration
+	metrics metrics
+}
+
+// Do runs write once per key and returns its answer, or the stored one. write gets an open transaction and does
+// its work there; what it returns is stored and committed with it. It must decide before it writes: an answer
+// that refuses (4xx) is committed too, and must come with no effect. An error rolls everything back and leaves
+// the key free.
+func (s *Store) Do(ctx context.Context, req Request, write func(context.Context, pgx.Tx) (Answer, error)) (Answer, error) {
+	return s.Guard(ctx, req, func(ctx context.Context) (Answer, time.Duration, error) {
+		return s.transact(ctx, req, write)
+	})
+}
+
+// Guard runs work behind the layers that only save time: one at a time per key in this process, and per claim in
+// Redis. work must store the key itself and returns its answer with what is left of the row's life. It runs to
+// its end even when the caller leaves: the caller's retry finds the answer.
+func (s *Store) Guard(ctx context.Context, req Request, work func(context.Context) (Answer, time.Duration, error)) (Answer, error) {
+	key := req.Digest()
+	leave, err := s.flights.enter(key, req.Fingerprint)
+	if err != nil {
+		s.metrics.conflict(ctx, err)
+		return Answer{}, err
+	}
+	defer leave()
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
+
+	claim, known, err := s.claims.take(ctx, req, s.timeout)
+	if err != nil {
+		s.metrics.conflict(ctx, err)
+		return Answer{}, err
+	}
+	if known != nil {
+		s.metrics.hit(ctx)
+		return *known, nil
+	}
+	answer, left, err := work(ctx)
+	if err != nil {
+		claim.release(ctx)
+		s.metrics.conflict(ctx, err)
+		return Answer{}, err
+	}
+	claim.settle(ctx, req, answer, left)
+	if answer.Replayed {
+		s.metrics.hit(ctx)
+	}
+	return answer, nil
+}
+
+// transact is the truth: key, effect and answer in one transaction.
+func (s *Store) transact(ctx context.Context, req Request, write func(context.Context, pgx.Tx) (Answer, error)) (Answer, time.Duration, error) {
+	var (
+		answer Answer
+		left   = Life
+	)
+	err := s.pool.Tx(ctx, func(tx pgx.Tx) error {
+		found, err := s.find(ctx, tx, req)
+		if err != nil {
+			return err
+		}
+		if found != nil {
+			answer, left = found.Answer, found.Left
+			return nil
+		}
+		if answer, err = write(ctx, tx); err != nil {
+			return err
+		}
+		args, err := SaveArgs(req, answer)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, SaveSQL, args...)
+		return err
+	})
+	if IsDuplicate(err) {
+		return s.Stored(ctx, req)
+	}
+	return answer, left, err
+}
+
+// Stored reads the answer that another transaction committed under this request's key.
+func (s *Store) Stored(ctx context.Context, req Request) (answer Answer, left time.Duration, err error) {
+	err = s.pool.Tx(ctx, func(tx pgx.Tx) error {
+		found, err := s.find(ctx, tx, req)
+		if err != nil {
+			return err
+		}
+		if found == nil {
+			return fmt.Errorf("%w: the key expired just now", ErrInFlight)
+		}
+		answer, left = found.Answer, found.Left
+		return nil
+	})
+	return answer, left, err
+}
+
+func (s *Store) find(ctx context.Context, tx pgx.Tx, req Request) (*Found, error) {
+	key := req.Digest()
+	rows, err := tx.Query(ctx, FindSQL, key[:])
+	if err != nil {
+		return nil, err
+	}
+	found, err := ScanFound(rows, req)
+	if err != nil || found == nil || !found.Expired {
+		return found, err
+	}
+	_, err = tx.Exec(ctx, DropExpiredSQL, key[:])
+	return nil, err
+}
+
+// Purge deletes up to limit expired keys and says how many. Small batches with SKIP LOCKED: it waits for nobody
+// and nobody waits for it.
+func (s *Store) Purge(ctx context.Context, pool *postgres.Pool, limit int) (int, error) {
+	const sql = `/* Idempotency.Purge */
+DELETE FROM idempotency_keys WHERE digest IN (
+    SELECT digest FROM idempotency_keys WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)`
+	var purged int
+	err := pool.Do(ctx, func(conn *pgx.Conn) error {
+		tag, err := conn.Exec(ctx, sql, limit)
+		purged = int(tag.RowsAffected())
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("purging expired keys: %w", err)
+	}
+	return purged, nil
+}
