@@ -1,0 +1,115 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/idempotency"
+)
+
+// maxBody is the largest body in bytes. An order with 100 lines has about 12 KiB.
+const maxBody = 256 << 10
+
+type apiKey struct{}
+
+// admit is what stands between the router and the decoder, cheapest refusal first: token, policy, key, body.
+func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Context)) {
+	return func(hc huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(hc)
+		call := From(r.Context())
+		call.Operation = op.ID
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), apiKey{}, a), a.config.Deadline)
+		defer cancel()
+		r = r.WithContext(ctx)
+		err := a.check(r, w, call, op, body)
+		if err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		next(humago.NewContext(hc.Operation(), r, w))
+	}
+}
+
+func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Operation, body bool) error {
+	ctx := r.Context()
+	if op.Policy != nil {
+		token, err := auth.Bearer(r)
+		if err != nil {
+			return err
+		}
+		if call.Caller, err = a.config.Verifier.Verify(ctx, token); err != nil {
+			return err
+		}
+		if err := op.Policy.Check(call.Caller); err != nil {
+			return err
+		}
+		if err := a.config.Ready(ctx); err != nil {
+			return err
+		}
+	}
+	if op.Keyed {
+		key, err := idempotency.ParseKey(r.Header.Values("Idempotency-Key"))
+		if err != nil {
+			return err
+		}
+		call.key = key
+	}
+	if body {
+		if err := a.readBody(r, w, call); err != nil {
+			return err
+		}
+	}
+	if op.Keyed {
+		call.fingerprint = idempotency.Fingerprint(r.Method, r.URL.Path, call.canonical)
+	}
+	return nil
+}
+
+// readBody takes the whole body, bounded, and checks that it is one JSON value.
+func (a *API) readBody(r *http.Request, w http.ResponseWriter, call *Call) error {
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	charset := params["charset"]
+	if err != nil || media != "application/json" || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
+		return NewProblem(UnsupportedMediaType, "Bodies are application/json in UTF-8.")
+	}
+	if r.Header.Get("Content-Encoding") != "" {
+		return NewProblem(UnsupportedMediaType, "Bodies are sent uncompressed, without Content-Encoding.")
+	}
+	var raw bytes.Buffer
+	if r.ContentLength > 0 && r.ContentLength <= maxBody {
+		raw.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	if _, err := raw.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return NewProblem(PayloadTooLarge, "The body is larger than %d bytes.", maxBody)
+		}
+		return NewProblem(Malformed, "The body could not be read to its end.")
+	}
+	if call.canonical, err = idempotency.Canonical(raw.Bytes()); err != nil {
+		return err
+	}
+	r.Body = io.NopCloser(&raw)
+	return nil
+}
+
+// fail is where every error of a request ends: logged or told, once.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := a.problemOf(r.Context(), err)
+	if p.authenticate != "" {
+		w.Header().Set("WWW-Authenticate", p.authenticate)
+	}
+	if p.allow != "" {
+		w.Header().Set("Allow", p.allow)
+	}
+	write(w, r, a.Refuse(r.Context(), p))
+}

@@ -1,0 +1,37 @@
+package rest
+
+import (
+	"context"
+	"crypto/sha256"
+
+	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/idempotency"
+)
+
+// Call is what is known of a request besides its typed input.
+type Call struct {
+	Correlation string        // X-Correlation-ID, the client's or ours
+	Operation   string        // the operation's id
+	Caller      auth.Identity // zero for operations without a policy
+	path        string
+	key         string
+	fingerprint [sha256.Size]byte
+	canonical   []byte
+}
+
+type callKey struct{}
+
+// From is the call that ctx belongs to; never nil.
+func From(ctx context.Context) *Call {
+	if c, ok := ctx.Value(callKey{}).(*Call); ok {
+		return c
+	}
+	return &Call{}
+}
+
+// Keyed is the call as the idempotency layer knows it. Only keyed operations have a key.
+func (c *Call) Keyed() idempotency.Request {
+	return idempotency.Request{
+		Caller: c.Caller.Key(), Operation: c.Operation, Key: c.key, Fingerprint: c.fingerprint,
+	}
+}

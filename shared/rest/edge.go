@@ -1,0 +1,183 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// Handle adds a handler that is not a JSON operation (pages, probes, metrics). It gets everything that Handler
+// does around operations.
+func (a *API) Handle(pattern string, h http.Handler) { a.mux.Handle(pattern, h) }
+
+// Handler is the API with what surrounds every request: a correlation id, security headers, one measurement, an
+// answer even when the handler panics, and problems instead of the router's plain text.
+func (a *API) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		started := time.Now()
+		call := &Call{Correlation: correlation(r.Header.Values("X-Correlation-ID")), path: r.URL.EscapedPath()}
+		r = r.WithContext(context.WithValue(context.WithValue(r.Context(), callKey{}, call), apiKey{}, a))
+		secure(w.Header(), call.Correlation)
+		out := &recorder{ResponseWriter: w}
+		defer func() {
+			if p := recover(); p != nil {
+				a.config.Logger.ErrorContext(r.Context(), "panic", "operation", call.Operation,
+					"panic", fmt.Sprint(p), "stack", string(debug.Stack()), "correlation_id", call.Correlation)
+				if out.status == 0 { // else the answer is half sent and can only be cut
+					a.fail(out, r, errPanic)
+				}
+			}
+			a.metrics.record(r, out.status, time.Since(started))
+		}()
+		a.route(out, r)
+	})
+}
+
+var errPanic = errors.New("the handler panicked")
+
+// route dispatches, and says 404 and 405 as problems.
+func (a *API) route(w http.ResponseWriter, r *http.Request) {
+	h, pattern := a.mux.Handler(r)
+	if pattern != "" {
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	probe := &recorder{ResponseWriter: discard{http.Header{}}}
+	h.ServeHTTP(probe, r)
+	if allow := probe.Header().Get("Allow"); probe.status == http.StatusMethodNotAllowed {
+		p := NewProblem(methodNotAllowed, "Here only %s is possible.", allow)
+		p.allow = allow
+		a.fail(w, r, p)
+		return
+	}
+	a.fail(w, r, NewProblem(NotFound, "There is nothing at this address."))
+}
+
+// secure sets what every answer carries; handlers of pages relax what they must.
+func secure(h http.Header, correlation string) {
+	h["X-Correlation-Id"] = []string{correlation}
+	h["X-Content-Type-Options"] = nosniff
+	h["Strict-Transport-Security"] = hsts
+	h["Content-Security-Policy"] = noContent
+	h["Referrer-Policy"] = noReferrer
+	h["Cache-Control"] = noStore
+}
+
+var (
+	nosniff    = []string{"nosniff"}
+	hsts       = []string{"max-age=63072000; includeSubDomains"}
+	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
+	noReferrer = []string{"no-referrer"}
+	noStore    = []string{"no-store"}
+)
+
+// correlation takes the client's id when it is one that can be logged and sent back, else makes one.
+func correlation(values []string) string {
+	if len(values) == 1 && len(values[0]) > 0 && len(values[0]) <= 128 {
+		ok := strings.IndexFunc(values[0], func(r rune) bool {
+			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.:", r))
+		}) < 0
+		if ok {
+			return values[0]
+		}
+	}
+	return uuid.NewString()
+}
+
+// OpenAPI is the document of all operations as JSON.
+func (a *API) OpenAPI() ([]byte, error) {
+	doc, err := json.Marshal(a.huma.OpenAPI())
+	if err != nil {
+		return nil, fmt.Errorf("writing the OpenAPI document: %w", err)
+	}
+	return doc, nil
+}
+
+// OpenAPIYAML is the same document as YAML.
+func (a *API) OpenAPIYAML() ([]byte, error) {
+	doc, err := a.huma.OpenAPI().YAML()
+	if err != nil {
+		return nil, fmt.Errorf("writing the OpenAPI document: %w", err)
+	}
+	return doc, nil
+}
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap is how http.ResponseController finds the connection.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// discard is where the router's own plain-text answers go.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}
+
+type edgeMetrics struct {
+	requests metric.Int64Counter
+	duration metric.Float64Histogram
+}
+
+func newEdgeMetrics() (m edgeMetrics, err error) {
+	meter := otel.Meter("rest")
+	if m.requests, err = meter.Int64Counter("http_requests_total",
+		metric.WithDescription("Requests, by method, endpoint and status.")); err != nil {
+		return m, fmt.Errorf("making http_requests_total: %w", err)
+	}
+	if m.duration, err = meter.Float64Histogram("http_request_duration_seconds",
+		metric.WithDescription("How long requests take, by method and endpoint."),
+		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .075, .1, .15, .25, .5, 1, 2.5, 5, 10)); err != nil {
+		return m, fmt.Errorf("making http_request_duration_seconds: %w", err)
+	}
+	return m, nil
+}
+
+// record labels by route template, so that the number of series is the number of routes times statuses.
+func (m edgeMetrics) record(r *http.Request, status int, took time.Duration) {
+	endpoint := "other"
+	if _, path, ok := strings.Cut(r.Pattern, " "); ok {
+		endpoint = strings.TrimPrefix(path, "/api/v1")
+	} else if r.Pattern != "" {
+		endpoint = r.Pattern
+	}
+	method := r.Method
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+	default:
+		method = "other"
+	}
+	base := []attribute.KeyValue{attribute.String("method", method), attribute.String("endpoint", endpoint)}
+	m.duration.Record(r.Context(), took.Seconds(), metric.WithAttributes(base...))
+	m.requests.Add(r.Context(), 1, metric.WithAttributes(append(base, attribute.Int("status", status))...))
+}

@@ -1,0 +1,208 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/company/order-catalog-service/shared/auth"
+)
+
+// Config is what the edge is made of.
+type Config struct {
+	Title, Version, Description string
+	// ProblemBase goes before /docs/problems/{slug} in a problem's type; "" makes it relative.
+	ProblemBase string
+	Verifier    *auth.Verifier
+	Logger      *slog.Logger
+	// Ready blocks until the service can work (the schema is there) or says why not.
+	Ready func(context.Context) error
+	// Deadline bounds a request's work; well below the host's functionTimeout, which kills the process.
+	Deadline time.Duration
+}
+
+// API is the set of operations and the document of them.
+type API struct {
+	config  Config
+	mux     *http.ServeMux
+	huma    huma.API
+	metrics edgeMetrics
+}
+
+// New makes an API without operations.
+func New(config Config) (*API, error) {
+	m, err := newEdgeMetrics()
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	h := huma.DefaultConfig(config.Title, config.Version)
+	h.Info.Description = config.Description
+	h.OpenAPIPath, h.DocsPath, h.SchemasPath = "", "", ""
+	h.CreateHooks, h.Transformers = nil, nil // no $schema members in our answers
+	h.RejectUnknownQueryParameters = true
+	h.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of the configured issuer."},
+	}
+	api := &API{config: config, mux: mux, metrics: m, huma: humago.New(mux, h)}
+	huma.NewErrorWithContext = newHumaError
+	return api, nil
+}
+
+// Operation describes one endpoint.
+type Operation struct {
+	ID, Method, Path     string
+	Summary, Description string
+	Tag                  string
+	// Policy is what the caller needs; nil lets everybody in.
+	Policy *auth.Policy
+	// Keyed operations need an Idempotency-Key.
+	Keyed bool
+	// Status and Response are the usual answer: Response is a value of its body's type.
+	Status   int
+	Response any
+	// Problems are the kinds that this operation answers besides those that its policy, body or key bring.
+	Problems []ProblemKind
+	// NotModified says that a conditional GET may answer 304.
+	NotModified bool
+	// Internal keeps the operation off the public gateway (x-internal in the document).
+	Internal bool
+}
+
+// Register adds an operation. I is the typed request: fields with path, query or header tags, and Body.
+func Register[I any](api *API, op Operation, handler func(context.Context, *I) (Answer, error)) {
+	h := huma.Operation{
+		OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.Description,
+		Tags: []string{op.Tag}, MaxBodyBytes: -1, // the body is bounded before huma sees it
+		Responses: map[string]*huma.Response{},
+	}
+	if op.Internal {
+		h.Extensions = map[string]any{"x-internal": true}
+	}
+	api.describe(&h, op, hasBody[I]())
+	h.Middlewares = huma.Middlewares{api.admit(op, hasBody[I]())}
+
+	type output struct{ Body func(huma.Context) }
+	huma.Register(api.huma, h, func(ctx context.Context, in *I) (*output, error) {
+		answer, err := handler(ctx, in)
+		return &output{Body: func(hc huma.Context) {
+			r, w := humago.Unwrap(hc)
+			if err != nil {
+				api.fail(w, r.WithContext(ctx), err)
+				return
+			}
+			write(w, r, answer)
+		}}, nil
+	})
+}
+
+func hasBody[I any]() bool {
+	_, ok := reflect.TypeFor[I]().FieldByName("Body")
+	return ok
+}
+
+// describe writes the operation's part of the OpenAPI document.
+func (a *API) describe(h *huma.Operation, op Operation, body bool) {
+	registry := a.huma.OpenAPI().Components.Schemas
+	ok := &huma.Response{Description: http.StatusText(op.Status), Headers: map[string]*huma.Param{
+		"X-Correlation-ID": headerDoc("Names this request in logs; the client's own when it sent one"),
+	}}
+	if op.Response != nil {
+		ok.Content = map[string]*huma.MediaType{"application/json": {
+			Schema: registry.Schema(reflect.TypeOf(op.Response), true, ""),
+		}}
+		ok.Headers["ETag"] = headerDoc("Digest of the body; If-Match and If-None-Match take it")
+	}
+	if op.Status == http.StatusCreated {
+		ok.Headers["Location"] = headerDoc("Where it can be read")
+	}
+	h.DefaultStatus = op.Status
+	h.Responses[strconv.Itoa(op.Status)] = ok
+	if op.NotModified {
+		h.Responses["304"] = &huma.Response{Description: "Not Modified"}
+	}
+
+	kinds := slices.Clone(op.Problems)
+	kinds = append(kinds, Malformed, Validation, DependencyUnavailable, internalError)
+	if op.Policy != nil {
+		h.Security = []map[string][]string{{"bearer": {}}}
+		kinds = append(kinds, Unauthorized)
+		if *op.Policy != auth.AnyToken {
+			kinds = append(kinds, Forbidden)
+			h.Description += fmt.Sprintf("\n\nNeeds the scope `%s`.", op.Policy.Scope)
+			if op.Policy.Role != "" {
+				h.Description += fmt.Sprintf(" Needs the role `%s`.", op.Policy.Role)
+			}
+		}
+	}
+	if body {
+		kinds = append(kinds, PayloadTooLarge, UnsupportedMediaType)
+	}
+	if op.Keyed {
+		kinds = append(kinds, KeyMissing, KeyInvalid, KeyReused, InFlight)
+		ok.Headers["Idempotent-Replayed"] = headerDoc("`true` when this answer was made for an earlier request with the same key")
+		h.Parameters = append(h.Parameters, &huma.Param{
+			Name: "Idempotency-Key", In: "header", Required: true,
+			Description: "Names this write: a repeat with the same key and body has no second effect and gets the first answer, for 24 hours.",
+			Schema:      &huma.Schema{Type: "string", MinLength: ptr(1), MaxLength: ptr(257)},
+			Example:     "8e03978e-40d5-43dd-bc93-6894a57f9324",
+		})
+	}
+	schema := registry.Schema(reflect.TypeFor[document](), true, "Problem")
+	for _, kind := range kinds {
+		status := strconv.Itoa(kind.Status)
+		r := h.Responses[status]
+		if r == nil {
+			r = &huma.Response{Content: map[string]*huma.MediaType{problemJSON: {Schema: schema}}}
+			h.Responses[status] = r
+		} else {
+			r.Description += "; "
+		}
+		r.Description += kind.Title
+	}
+}
+
+func headerDoc(text string) *huma.Param {
+	return &huma.Param{Description: text, Schema: &huma.Schema{Type: "string"}}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// newHumaError is how the library's own refusals (schema, decoding) become our problems.
+func newHumaError(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+	return &humaError{Problem: fromHuma(status, msg, errs), ctx: ctx}
+}
+
+// humaError lets a Problem pass through the library to its writer.
+type humaError struct {
+	*Problem
+	ctx huma.Context
+}
+
+// GetStatus implements huma.StatusError.
+func (e *humaError) GetStatus() int { return e.Kind.Status }
+
+// ContentType implements huma.ContentTypeFilter.
+func (e *humaError) ContentType(string) string { return problemJSON }
+
+// MarshalJSON renders the problem for the request it happened in.
+func (e *humaError) MarshalJSON() ([]byte, error) {
+	var ctx context.Context = context.Background()
+	if e.ctx != nil {
+		ctx = e.ctx.Context()
+	}
+	api, ok := ctx.Value(apiKey{}).(*API)
+	if !ok {
+		return nil, errors.New("a problem outside a request")
+	}
+	return api.Refuse(ctx, e.Problem).Body, nil
+}
