@@ -1,0 +1,164 @@
+package orders
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/paging"
+	"github.com/company/order-catalog-service/shared/rest"
+)
+
+const base = "/api/v1/orders"
+
+// Page is a part of a customer's orders, newest first.
+type Page struct {
+	Items      []Order `json:"items"`
+	NextCursor string  `json:"nextCursor,omitempty" doc:"Goes on from here; absent on the last page"`
+}
+
+func (o *Orders) register() {
+	rest.Register(o.API, rest.Operation{
+		ID: "place-order", Method: http.MethodPost, Path: base, Tag: "Orders", Policy: &auth.OrderWrite, Keyed: true,
+		Summary: "Place an order", Description: "Takes the stock and stores the order, or does nothing. Lines of one product are merged.",
+		Status: http.StatusCreated, Response: Order{}, Problems: []rest.ProblemKind{rest.SoldOut, rest.PriceChanged, rest.Forbidden},
+	}, o.place)
+	rest.Register(o.API, rest.Operation{
+		ID: "read-order", Method: http.MethodGet, Path: base + "/{orderId}", Tag: "Orders", Policy: &auth.OrderRead,
+		Summary: "Read an order", Status: http.StatusOK, Response: Order{}, NotModified: true, Problems: []rest.ProblemKind{rest.NotFound},
+	}, o.read)
+	rest.Register(o.API, rest.Operation{
+		ID: "list-orders", Method: http.MethodGet, Path: base, Tag: "Orders", Policy: &auth.OrderRead,
+		Summary: "List your orders, newest first", Status: http.StatusOK, Response: Page{}, NotModified: true,
+		Problems: []rest.ProblemKind{rest.Forbidden},
+	}, o.list)
+	rest.Register(o.API, rest.Operation{
+		ID: "cancel-order", Method: http.MethodPatch, Path: base + "/{orderId}/cancel", Tag: "Orders", Policy: &auth.OrderCancel, Keyed: true,
+		Summary: "Cancel an order", Description: "A customer can cancel while the order is Pending, an admin until it is Cancelled. The stock comes back once.",
+		Status: http.StatusOK, Response: Order{}, Problems: []rest.ProblemKind{rest.NotFound, rest.TooLate},
+	}, o.cancel)
+	rest.Register(o.API, rest.Operation{
+		ID: "confirm-order", Method: http.MethodPost, Path: base + "/{orderId}/confirm", Tag: "Orders", Policy: &auth.OrderConfirm, Keyed: true,
+		Summary: "Confirm an order", Description: "Payment has arrived: Pending becomes Confirmed.",
+		Status: http.StatusOK, Response: Order{}, Problems: []rest.ProblemKind{rest.NotFound, rest.TooLate},
+	}, o.confirm)
+}
+
+type placeInput struct {
+	Body Draft
+}
+
+func (o *Orders) place(ctx context.Context, in *placeInput) (rest.Answer, error) {
+	call := rest.From(ctx)
+	customer, err := onBehalf(call.Caller, in.Body.CustomerID)
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	return o.Place(ctx, in.Body, call.Keyed(), customer)
+}
+
+// onBehalf is whose order it is: the caller's own, or for an admin whoever they name.
+func onBehalf(caller auth.Identity, customerID string) (uuid.UUID, error) {
+	if customerID == caller.CustomerID() {
+		return caller.Key(), nil
+	}
+	if !caller.Admin() {
+		return uuid.Nil, rest.NewProblem(rest.Forbidden, "customerId is not the caller; only an admin may act for others.")
+	}
+	return auth.KeyOf("", customerID), nil
+}
+
+type orderInput struct {
+	OrderID uuid.UUID `path:"orderId" format:"uuid"`
+}
+
+func (o *Orders) read(ctx context.Context, in *orderInput) (rest.Answer, error) {
+	var order *Order
+	err := o.Pools.Reads.Do(ctx, func(conn *pgx.Conn) (err error) {
+		order, err = one(ctx, conn, readSQL, in.OrderID)
+		return err
+	})
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	if order == nil || !visible(*order, rest.From(ctx).Caller) {
+		return rest.Answer{}, notFound()
+	}
+	answer, err := rest.JSON(http.StatusOK, *order)
+	answer.CacheControl = "private, no-cache"
+	return answer, err
+}
+
+type listInput struct {
+	PageSize   int    `query:"pageSize" minimum:"1" maximum:"100" default:"20"`
+	Cursor     string `query:"cursor" maxLength:"1024" doc:"nextCursor of the page before"`
+	CustomerID string `query:"customerId" maxLength:"255" doc:"Whose orders; another than the caller needs the role admin"`
+}
+
+type position struct {
+	ID uuid.UUID `json:"i"`
+}
+
+// newest is above every UUIDv7: where the first page starts.
+var newest = uuid.Max
+
+func (o *Orders) list(ctx context.Context, in *listInput) (rest.Answer, error) {
+	caller := rest.From(ctx).Caller
+	if in.CustomerID == "" {
+		in.CustomerID = caller.CustomerID()
+	}
+	customer, err := onBehalf(caller, in.CustomerID)
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	scope, after := paging.Scope("orders", customer.String()), position{newest}
+	if in.Cursor != "" {
+		if err := o.Cursors.Decode(scope, in.Cursor, &after); err != nil {
+			return rest.Answer{}, rest.NewProblem(rest.Malformed, "The cursor is not one of this list. Start again without it.")
+		}
+	}
+	page := Page{Items: []Order{}}
+	err = o.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
+		list, err := query(ctx, conn, listSQL, customer, after.ID, in.PageSize+1)
+		page.Items = append(page.Items, list...)
+		return err
+	})
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	if len(page.Items) > in.PageSize {
+		page.Items = page.Items[:in.PageSize]
+		if page.NextCursor, err = o.Cursors.Encode(scope, position{page.Items[in.PageSize-1].ID}); err != nil {
+			return rest.Answer{}, err
+		}
+	}
+	answer, err := rest.JSON(http.StatusOK, page)
+	answer.CacheControl = "private, no-cache"
+	query := url.Values{"pageSize": {strconv.Itoa(in.PageSize)}}
+	if in.CustomerID != caller.CustomerID() {
+		query.Set("customerId", in.CustomerID)
+	}
+	answer.Link = paging.Link(base, query, page.NextCursor)
+	return answer, err
+}
+
+type cancelInput struct {
+	OrderID uuid.UUID `path:"orderId" format:"uuid"`
+	Body    struct {
+		Reason string `json:"reason" minLength:"1" maxLength:"500"`
+	}
+}
+
+func (o *Orders) cancel(ctx context.Context, in *cancelInput) (rest.Answer, error) {
+	call := rest.From(ctx)
+	return o.Cancel(ctx, in.OrderID, in.Body.Reason, call.Caller, call.Keyed())
+}
+
+func (o *Orders) confirm(ctx context.Context, in *orderInput) (rest.Answer, error) {
+	return o.Confirm(ctx, in.OrderID, rest.From(ctx).Keyed())
+}

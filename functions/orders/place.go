@@ -1,0 +1,132 @@
+package orders
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/company/order-catalog-service/shared/idempotency"
+	"github.com/company/order-catalog-service/shared/money"
+	"github.com/company/order-catalog-service/shared/paging"
+	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/rest"
+)
+
+// Options say what the slice stands on.
+type Options struct {
+	API     *rest.API
+	Pools   *postgres.Pools
+	Keys    *idempotency.Store
+	Cursors *paging.Codec
+	// AvailabilityChanged is told, after a commit, which products became sold out or came back, with their new
+	// sequence.
+	AvailabilityChanged func(context.Context, map[uuid.UUID]int64)
+}
+
+// Orders are the use cases.
+type Orders struct {
+	Options
+	lane    *lane
+	created metric.Int64Counter
+}
+
+// New makes the slice and registers its operations.
+func New(o Options) (*Orders, error) {
+	created, err := otel.Meter("orders").Int64Counter("order_creation_total",
+		metric.WithDescription("Orders placed (success) and refused or failed (failed)."))
+	if err != nil {
+		return nil, fmt.Errorf("making order_creation_total: %w", err)
+	}
+	scheme := &numberKey{pool: o.Pools.Orders}
+	orders := &Orders{Options: o, created: created,
+		lane: &lane{pool: o.Pools.Orders, numbers: scheme.load, changed: o.AvailabilityChanged}}
+	orders.register()
+	return orders, nil
+}
+
+// Draft is an order as a customer asks for it.
+type Draft struct {
+	CustomerID      string      `json:"customerId" minLength:"1" maxLength:"255" doc:"Who buys: the caller, unless the token has the role admin"`
+	ShippingAddress Address     `json:"shippingAddress"`
+	Lines           []DraftLine `json:"lines" minItems:"1" maxItems:"100"`
+}
+
+// DraftLine is a wished line. Lines of one product are merged.
+type DraftLine struct {
+	ProductID         uuid.UUID    `json:"productId" format:"uuid"`
+	Quantity          int          `json:"quantity" minimum:"1" maximum:"999"`
+	ExpectedUnitPrice *money.Money `json:"expectedUnitPrice,omitempty" doc:"The price the customer saw; another current price refuses the order"`
+}
+
+// Place stores an order with its stock taken, once per key.
+func (o *Orders) Place(ctx context.Context, draft Draft, key idempotency.Request, customer uuid.UUID) (rest.Answer, error) {
+	wants := make([]want, len(draft.Lines))
+	for i, line := range draft.Lines {
+		wants[i] = want{product: line.ProductID, quantity: line.Quantity, expected: line.ExpectedUnitPrice, pointer: fmt.Sprintf("/lines/%d", i)}
+	}
+	wants, problem := merge(wants)
+	if problem != nil {
+		return rest.Answer{}, problem
+	}
+	p := placement{
+		request: key, customer: customer, customerID: draft.CustomerID, address: draft.ShippingAddress, wants: wants,
+		refuse: func(problem *rest.Problem) rest.Answer { return o.API.Refuse(ctx, problem) },
+	}
+	answer, err := o.Keys.Guard(ctx, key, func(ctx context.Context) (rest.Answer, time.Duration, error) {
+		answer, left, err := o.lane.commit(ctx, p)
+		if idempotency.IsDuplicate(err) {
+			return o.Keys.Stored(ctx, key) // another transaction with this key was faster
+		}
+		return answer, left, err
+	})
+	if !answer.Replayed && !errors.Is(err, idempotency.ErrInFlight) && !errors.Is(err, idempotency.ErrKeyReused) {
+		o.count(ctx, err == nil && answer.Status == http.StatusCreated)
+	}
+	return answer, err
+}
+
+var (
+	succeeded = metric.WithAttributeSet(attribute.NewSet(attribute.String("status", "success")))
+	failed    = metric.WithAttributeSet(attribute.NewSet(attribute.String("status", "failed")))
+)
+
+func (o *Orders) count(ctx context.Context, success bool) {
+	if success {
+		o.created.Add(ctx, 1, succeeded)
+		return
+	}
+	o.created.Add(ctx, 1, failed)
+}
+
+// numberKey reads the constants of the order numbers once: they never change.
+type numberKey struct {
+	pool *postgres.Pool
+	mu   sync.Mutex
+	read *numbers
+}
+
+func (k *numberKey) load(ctx context.Context) (numbers, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.read != nil {
+		return *k.read, nil
+	}
+	var key []byte
+	err := k.pool.Do(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, `/* Orders.NumberKey */ SELECT key FROM order_number_key`).Scan(&key)
+	})
+	if err != nil {
+		return numbers{}, fmt.Errorf("reading the key of the order numbers: %w", err)
+	}
+	k.read = &numbers{key: key}
+	return *k.read, nil
+}
