@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ func Open(url string) (*redis.Client, error) {
 	options.PoolSize = 32
 	options.MinIdleConns = 1
 	options.ContextTimeoutEnabled = true
+	redis.SetLogger(quiet{})
 	client := redis.NewClient(options)
 	client.AddHook(&fuse{})
 	return client, nil
@@ -49,6 +51,15 @@ func Ping(ctx context.Context, client *redis.Client) error {
 		return fmt.Errorf("redis: %w", err)
 	}
 	return nil
+}
+
+// quiet takes the library's own lines, which it would print to standard error at every failed dial: who uses the
+// client gets the same as an error.
+type quiet struct{}
+
+// Printf implements the library's logger.
+func (quiet) Printf(ctx context.Context, format string, args ...any) {
+	slog.DebugContext(ctx, "redis client", "message", fmt.Sprintf(format, args...))
 }
 
 // fuse is the cool-down, as a hook so that every user of the client is under it.

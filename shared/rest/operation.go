@@ -55,6 +55,7 @@ func New(config Config) (*API, error) {
 	}
 	api := &API{config: config, mux: mux, metrics: m, huma: humago.New(mux, h)}
 	huma.NewErrorWithContext = newHumaError
+	huma.DefaultArrayNullable = false
 	return api, nil
 }
 

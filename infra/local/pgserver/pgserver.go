@@ -176,6 +176,7 @@ func (s *Server) provision(ctx context.Context, process *child.Process) error {
 	defer func() { _ = conn.Close(ctx) }()
 	for _, sql := range []string{
 		role(Owner, "CREATEDB"), role(App, ""),
+		"GRANT pg_read_all_stats TO " + Owner,
 		"ALTER ROLE " + App + " SET statement_timeout = '5s'",
 		"ALTER ROLE " + App + " SET lock_timeout = '2s'",
 		"ALTER ROLE " + App + " SET idle_in_transaction_session_timeout = '10s'",
