@@ -1,0 +1,72 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+type stats struct {
+	memory, redis, negative, misses, loads, loadErrors, redisErrors, stale atomic.Int64
+}
+
+// Stats are counts since the start.
+type Stats struct {
+	Memory      int64 // answered from memory
+	Redis       int64 // answered from Redis
+	Negative    int64 // answered with a remembered absence
+	Misses      int64 // had to ask the database
+	Loads       int64 // times the database was asked, refreshes included
+	LoadErrors  int64
+	RedisErrors int64
+	Stale       int64 // answered with an old value because the database was away
+}
+
+// Stats returns the counts.
+func (c *Cache) Stats() Stats {
+	s := &c.stats
+	return Stats{
+		Memory: s.memory.Load(), Redis: s.redis.Load(), Negative: s.negative.Load(), Misses: s.misses.Load(),
+		Loads: s.loads.Load(), LoadErrors: s.loadErrors.Load(), RedisErrors: s.redisErrors.Load(), Stale: s.stale.Load(),
+	}
+}
+
+// Watch shows the counts as redis_cache_hits_total, redis_cache_misses_total and redis_cache_hit_rate.
+func (c *Cache) Watch() error {
+	meter := otel.Meter("cache")
+	hits, err := meter.Int64ObservableCounter("redis_cache_hits_total", metric.WithDescription("Reads answered by a cache, by cache and level."))
+	if err != nil {
+		return fmt.Errorf("making redis_cache_hits_total: %w", err)
+	}
+	misses, err := meter.Int64ObservableCounter("redis_cache_misses_total", metric.WithDescription("Reads that had to ask the database, by cache."))
+	if err != nil {
+		return fmt.Errorf("making redis_cache_misses_total: %w", err)
+	}
+	rate, err := meter.Float64ObservableGauge("redis_cache_hit_rate", metric.WithDescription("Hits of all reads since the start, by cache."))
+	if err != nil {
+		return fmt.Errorf("making redis_cache_hit_rate: %w", err)
+	}
+	label := func(level ...attribute.KeyValue) metric.MeasurementOption {
+		return metric.WithAttributeSet(attribute.NewSet(append(level, attribute.String("cache", c.o.Name))...))
+	}
+	memory, redis, both := label(attribute.String("level", "memory")), label(attribute.String("level", "redis")), label()
+	_, err = meter.RegisterCallback(func(_ context.Context, out metric.Observer) error {
+		s := c.Stats()
+		hit := s.Memory + s.Negative
+		out.ObserveInt64(hits, hit, memory)
+		out.ObserveInt64(hits, s.Redis, redis)
+		out.ObserveInt64(misses, s.Misses, both)
+		if all := hit + s.Redis + s.Misses; all > 0 {
+			out.ObserveFloat64(rate, float64(hit+s.Redis)/float64(all), both)
+		}
+		return nil
+	}, hits, misses, rate)
+	if err != nil {
+		return fmt.Errorf("watching the %s cache: %w", c.o.Name, err)
+	}
+	return nil
+}
