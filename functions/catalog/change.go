@@ -1,0 +1,197 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/company/order-catalog-service/shared/cache"
+	"github.com/company/order-catalog-service/shared/events"
+	"github.com/company/order-catalog-service/shared/money"
+	"github.com/company/order-catalog-service/shared/outbox"
+	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/rest"
+)
+
+// lockSQL is taken before anything of a product changes: price and text too, so that its sequence is one counter.
+const lockSQL = `/* Catalog.Lock */
+SELECT initial, available, sequence, clock_timestamp() FROM inventory WHERE product_id = $1 FOR NO KEY UPDATE`
+
+type changeInput struct {
+	ProductID uuid.UUID `path:"productId" format:"uuid"`
+	IfMatch   string    `header:"If-Match" doc:"ETag of what you read"`
+	Body      struct {
+		Name        *string      `json:"name,omitempty" minLength:"1" maxLength:"200"`
+		Description *string      `json:"description,omitempty" maxLength:"4000"`
+		Category    *string      `json:"category,omitempty" minLength:"1" maxLength:"80"`
+		Price       *money.Money `json:"price,omitempty"`
+	}
+}
+
+// change edits a product. The check of If-Match and the write are under one lock.
+func (c *Catalog) change(ctx context.Context, in *changeInput) (rest.Answer, error) {
+	if in.IfMatch == "" {
+		return rest.Answer{}, rest.NewProblem(rest.PreconditionRequired, "Send If-Match with the ETag of the product as you read it.")
+	}
+	if in.Body.Price != nil && in.Body.Price.Minor() < 0 {
+		return rest.Answer{}, rest.Invalid("/price/amount", "a price is not negative")
+	}
+	var changed map[uuid.UUID]int64
+	answer, err := c.Keys.Do(ctx, rest.From(ctx).Keyed(), func(ctx context.Context, tx pgx.Tx) (rest.Answer, error) {
+		shelf, err := lock(ctx, tx, in.ProductID)
+		if err != nil {
+			return c.refuseMissing(ctx, err)
+		}
+		before, err := one(ctx, tx, in.ProductID)
+		if err != nil {
+			return rest.Answer{}, err
+		}
+		current, err := rest.JSON(http.StatusOK, before)
+		if err != nil {
+			return rest.Answer{}, err
+		}
+		if !rest.MatchStrong(in.IfMatch, current.ETag) {
+			return c.API.Refuse(ctx, rest.NewProblem(rest.PreconditionFailed, "The product has changed since you read it.")), nil
+		}
+		after := apply(before, in)
+		if after == before {
+			return current, nil
+		}
+		changed = map[uuid.UUID]int64{after.ID: shelf.sequence + 1}
+		if err := store(ctx, tx, before, after, shelf); err != nil {
+			return rest.Answer{}, err
+		}
+		return rest.JSON(http.StatusOK, after)
+	})
+	if err == nil {
+		c.Invalidate(ctx, changed)
+	}
+	return answer, err
+}
+
+func apply(p Product, in *changeInput) Product {
+	for _, f := range []struct {
+		from *string
+		to   *string
+	}{{in.Body.Name, &p.Name}, {in.Body.Description, &p.Description}, {in.Body.Category, &p.Category}} {
+		if f.from != nil {
+			*f.to = *f.from
+		}
+	}
+	if in.Body.Price != nil {
+		p.Price = *in.Body.Price
+	}
+	return p
+}
+
+// store writes a changed product, raises its sequence, and tells of a new price.
+func store(ctx context.Context, tx pgx.Tx, before, after Product, shelf shelf) error {
+	const update = `/* Catalog.Change */
+UPDATE products SET name = $2, description = $3, category = $4, price_minor = $5, currency = $6, updated_at = now() WHERE id = $1`
+	_, err := tx.Exec(ctx, update, after.ID, after.Name, after.Description, after.Category, after.Price.Minor(), after.Price.Currency())
+	if err == nil {
+		_, err = tx.Exec(ctx, `/* Catalog.Bump */ UPDATE inventory SET sequence = sequence + 1 WHERE product_id = $1`, after.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("changing product %s: %w", after.ID, err)
+	}
+	if after.Price == before.Price {
+		return nil
+	}
+	return outbox.Insert(ctx, tx, shelf.event(events.ProductPriceChanged, shelf.sequence+1, map[string]any{
+		"productId": after.ID, "sku": after.SKU, "oldPrice": before.Price, "newPrice": after.Price,
+	}))
+}
+
+// Stock is what is left of a product.
+type Stock struct {
+	ProductID uuid.UUID `json:"productId"`
+	Available int64     `json:"available"`
+}
+
+type adjustInput struct {
+	ProductID uuid.UUID `path:"productId" format:"uuid"`
+	Body      struct {
+		Delta  int64  `json:"delta" minimum:"-1000000" maximum:"1000000" doc:"Units put in, or taken out when negative"`
+		Reason string `json:"reason" minLength:"1" maxLength:"200"`
+	}
+}
+
+// adjust moves initial and available together, so that what was sold stays what it is.
+func (c *Catalog) adjust(ctx context.Context, in *adjustInput) (rest.Answer, error) {
+	if in.Body.Delta == 0 {
+		return rest.Answer{}, rest.Invalid("/delta", "it changes nothing: want a number other than 0")
+	}
+	var changed map[uuid.UUID]int64
+	answer, err := c.Keys.Do(ctx, rest.From(ctx).Keyed(), func(ctx context.Context, tx pgx.Tx) (rest.Answer, error) {
+		shelf, err := lock(ctx, tx, in.ProductID)
+		if err != nil {
+			return c.refuseMissing(ctx, err)
+		}
+		left := shelf.available + in.Body.Delta
+		if left < 0 {
+			p := rest.NewProblem(rest.SoldOut, "There are only %d units to take out.", shelf.available)
+			p.Extensions = map[string]any{"products": []map[string]any{{"productId": in.ProductID, "requested": -in.Body.Delta, "available": shelf.available}}}
+			return c.API.Refuse(ctx, p), nil
+		}
+		sequence := shelf.sequence
+		if (left == 0) != (shelf.available == 0) {
+			sequence++
+			changed = map[uuid.UUID]int64{in.ProductID: sequence}
+		}
+		const update = `/* Catalog.Adjust */
+UPDATE inventory SET initial = initial + $2, available = available + $2, sequence = $3 WHERE product_id = $1`
+		if _, err := tx.Exec(ctx, update, in.ProductID, in.Body.Delta, sequence); err != nil {
+			return rest.Answer{}, fmt.Errorf("adjusting stock of %s: %w", in.ProductID, err)
+		}
+		if left == 0 {
+			err = outbox.Insert(ctx, tx, shelf.event(events.ProductStockDepleted, sequence, map[string]any{"productId": in.ProductID}))
+			if err != nil {
+				return rest.Answer{}, err
+			}
+		}
+		return rest.JSON(http.StatusOK, Stock{ProductID: in.ProductID, Available: left})
+	})
+	if err == nil {
+		c.Invalidate(ctx, changed)
+	}
+	return answer, err
+}
+
+func (c *Catalog) refuseMissing(ctx context.Context, err error) (rest.Answer, error) {
+	if errors.Is(err, cache.ErrNotFound) {
+		return c.API.Refuse(ctx, notFound()), nil
+	}
+	return rest.Answer{}, err
+}
+
+// shelf is a product's locked inventory row.
+type shelf struct {
+	id                           uuid.UUID
+	initial, available, sequence int64
+	now                          time.Time
+}
+
+func lock(ctx context.Context, tx pgx.Tx, id uuid.UUID) (shelf, error) {
+	s := shelf{id: id}
+	err := tx.QueryRow(ctx, lockSQL, id).Scan(&s.initial, &s.available, &s.sequence, &s.now)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return s, cache.ErrNotFound
+	}
+	if err != nil {
+		return s, fmt.Errorf("locking product %s: %w", id, err)
+	}
+	return s, nil
+}
+
+func (s shelf) event(kind string, sequence int64, data map[string]any) events.Event {
+	return events.Event{
+		ID: postgres.NewID(s.now), Type: kind, Aggregate: events.Aggregate{Type: "product", ID: s.id},
+		Sequence: sequence, Time: s.now, Data: data,
+	}
+}
