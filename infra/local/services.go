@@ -47,7 +47,7 @@ func (c *servicesCommand) Run(root checkout) error {
 
 	settings := pgserver.FastSettings
 	if c.Durable {
-		settings = durable
+		settings = pgserver.DurableSettings
 	}
 	pgPort, err := child.FreePort()
 	if err != nil {
@@ -76,7 +76,7 @@ func (c *servicesCommand) Run(root checkout) error {
 	cmd := exec.Command(command[0], command[1:]...) //nolint:gosec,noctx // what the caller asked for; a Ctrl-C reaches it too
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(),
-		"TEST_DATABASE_URL="+pg.URL("postgres", "postgres"),
+		"TEST_DATABASE_URL="+pg.SuperuserURL(),
 		"TEST_REDIS_URL="+redis.URL(),
 		"TEST_REDIS_SERVER="+redisserver.Installed(),
 	)
@@ -87,9 +87,6 @@ func (c *servicesCommand) Run(root checkout) error {
 	}
 	return err
 }
-
-// durable is how a cluster runs whose data shall last.
-var durable = map[string]string{"max_connections": "200", "shared_buffers": "256MB", "max_wal_size": "2GB"}
 
 // exitCode ends the program with a child's code and no words of its own.
 type exitCode int

@@ -3,6 +3,7 @@ package pgserver
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -33,7 +34,7 @@ func unprivileged() (account, error) {
 			return account{uint32(uid), uint32(gid), true}, nil
 		}
 	}
-	return account{}, fmt.Errorf("PostgreSQL does not run as root and this machine has neither a user postgres nor nobody: run as an ordinary user, or set DATABASE_URL")
+	return account{}, errors.New("PostgreSQL does not run as root, and this machine has neither a user postgres nor a user nobody: run as an ordinary user, or set DATABASE_URL")
 }
 
 func (a account) attr() *syscall.SysProcAttr {
@@ -43,22 +44,25 @@ func (a account) attr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: a.uid, Gid: a.gid}}
 }
 
-func (a account) own(dir string) error {
+func (a account) own(path string) error {
 	if !a.other {
 		return nil
 	}
-	if err := os.Chown(dir, int(a.uid), int(a.gid)); err != nil {
-		return fmt.Errorf("giving %s to PostgreSQL's user: %w", dir, err)
+	if err := os.Chown(path, int(a.uid), int(a.gid)); err != nil {
+		return fmt.Errorf("giving %s to PostgreSQL's user: %w", path, err)
 	}
 	return nil
 }
 
+// otherPlaces are where data goes that can't stay in the checkout, the lasting one first.
+func otherPlaces() []string { return []string{"/var/lib", os.TempDir(), "/tmp"} }
+
 // reachable is dir, or a place of its own elsewhere when the server's user can't enter a parent of it (a private
-// home or temp folder).
+// home or temp folder). Its parent exists then.
 func reachable(dir string, a account, log func(string)) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return "", fmt.Errorf("finding %s: %w", dir, err)
+		return "", fmt.Errorf("finding PostgreSQL's data: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // the server's user must pass
 		return "", fmt.Errorf("making %s: %w", filepath.Dir(dir), err)
@@ -66,40 +70,50 @@ func reachable(dir string, a account, log func(string)) (string, error) {
 	if !a.other || a.enters(filepath.Dir(dir)) {
 		return dir, nil
 	}
-	for _, base := range []string{"/var/lib", os.TempDir(), "/tmp"} {
+	for _, base := range otherPlaces() {
 		if !a.enters(base) {
 			continue
 		}
-		parent := filepath.Join(base, "order-catalog-"+DirName(dir))
-		if err := os.MkdirAll(parent, 0o755); err != nil { //nolint:gosec // the server's user must pass
+		elsewhere := filepath.Join(base, moved(dir))
+		if err := os.MkdirAll(elsewhere, 0o755); err != nil { //nolint:gosec // the server's user must pass
 			continue
 		}
-		moved := filepath.Join(parent, filepath.Base(dir))
-		log(fmt.Sprintf("PostgreSQL's user can't enter %s: its data is in %s", filepath.Dir(dir), moved))
-		return moved, nil
+		log(fmt.Sprintf("PostgreSQL's user can't enter %s: its data is in %s", filepath.Dir(dir), elsewhere))
+		return filepath.Join(elsewhere, filepath.Base(dir)), nil
 	}
 	return "", fmt.Errorf("PostgreSQL's user can't enter %s, and no other place was found: move the checkout, or set DATABASE_URL", filepath.Dir(dir))
 }
 
-// DirName names what belongs to a directory of a checkout, wherever it lies.
-func DirName(dir string) string {
-	sum := sha256.Sum256([]byte(filepath.Dir(dir)))
-	return hex.EncodeToString(sum[:6])
+// moved names the folder of data that had to leave dir: two checkouts never share one.
+func moved(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	return "order-catalog-" + hex.EncodeToString(sum[:6])
 }
 
-// MovedDir is where reachable would have put dir's data, when it had to move it: "" when it is not there.
-func MovedDir(dir string) string {
-	for _, base := range []string{"/var/lib", os.TempDir(), "/tmp"} {
-		moved := filepath.Join(base, "order-catalog-"+DirName(dir))
-		if _, err := os.Stat(moved); err == nil {
-			return moved
+// Wipe deletes the cluster of dir, wherever it lies. No server may run on it.
+func Wipe(dir string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("finding PostgreSQL's data: %w", err)
+	}
+	errs := []error{os.RemoveAll(dir), os.RemoveAll(dir + ".new"), os.RemoveAll(dir + ".log"), os.RemoveAll(dir + ".password")}
+	if os.Geteuid() == 0 { // nobody else's data is ever moved
+		for _, base := range otherPlaces() {
+			errs = append(errs, os.RemoveAll(filepath.Join(base, moved(dir))))
 		}
 	}
-	return ""
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("deleting PostgreSQL's data: %w", err)
+	}
+	return nil
 }
 
 // enters tells whether the account may pass through dir and all its parents.
 func (a account) enters(dir string) bool {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return false
+	}
 	for ; ; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
 		if err != nil {

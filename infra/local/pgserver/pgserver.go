@@ -1,47 +1,47 @@
 // Package pgserver runs a private PostgreSQL for the local stack and for tests, from whatever binaries the
 // machine has or can get, as root or as an ordinary user, without touching any other cluster.
 //
-// Read find.go (where binaries come from), then Start.
+// Read Start, then find.go (where binaries come from), account.go (who runs the server and where its data may
+// lie), cluster.go (its files) and roles.go (who may log in to what).
 package pgserver
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/company/order-catalog-service/infra/local/child"
-)
-
-// Roles and database of the local stack. Owner owns the schema and migrates; App is what requests run as.
-const (
-	Owner    = "orders_owner"
-	App      = "orders_app"
-	Database = "orders"
 )
 
 // Options say which cluster to run.
 type Options struct {
 	Dir      string // the cluster's data, made when missing
 	Port     int
-	Settings map[string]string // on top of the defaults
-	Log      func(string)      // progress; never nil
+	Settings map[string]string // on top of PostgreSQL's own defaults
+	// Statistics counts and times every statement in the view pg_stat_statements, where the server has it.
+	Statistics bool
+	Log        func(string) // progress; never nil
 }
 
 // Server is a running cluster.
 type Server struct {
-	process *child.Process
-	port    int
-	dir     string
+	process  *child.Process
+	port     int
+	dir      string
+	password string // the superuser's
+	log      string // file
+	logFrom  int64  // where this run's lines begin
+	counts   bool   // statements, in pg_stat_statements
 }
 
 // FastSettings give up durability for speed: for clusters that are thrown away.
@@ -50,52 +50,72 @@ var FastSettings = map[string]string{
 	"autovacuum_naptime": "10s",
 }
 
+// DurableSettings are for a cluster whose data shall last, with room for the handler's pools and a guest or two.
+var DurableSettings = map[string]string{"max_connections": "200", "shared_buffers": "256MB", "max_wal_size": "2GB"}
+
 // Start makes the cluster when Dir is empty, runs it, and makes its roles and database.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	bin, err := Find(ctx, o.Log)
-	if err != nil {
-		return nil, err
-	}
 	user, err := unprivileged()
 	if err != nil {
 		return nil, err
 	}
-	if o.Dir, err = reachable(o.Dir, user, o.Log); err != nil {
+	bin, err := find(ctx, user, o.Log)
+	if err != nil {
 		return nil, err
 	}
-	if err := initialise(ctx, bin, o, user); err != nil {
+	dir, err := reachable(o.Dir, user, o.Log)
+	if err != nil {
 		return nil, err
 	}
-	if err := dropStalePID(o.Dir); err != nil {
+	password, err := initialise(ctx, bin, dir, user, o.Log)
+	if err != nil {
 		return nil, err
 	}
-	args := []string{"-D", o.Dir, "-p", strconv.Itoa(o.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="}
-	for name, value := range o.Settings {
-		args = append(args, "-c", name+"="+value)
+	if err := dropStaleLock(ctx, dir, 15*time.Second); err != nil {
+		return nil, err
 	}
-	logFile, err := os.OpenFile(filepath.Join(filepath.Dir(o.Dir), filepath.Base(o.Dir)+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	s := &Server{port: o.Port, dir: dir, password: password, log: dir + ".log"}
+	logFile, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening PostgreSQL's log: %w", err)
 	}
 	defer func() { _ = logFile.Close() }()
+	if info, err := logFile.Stat(); err == nil {
+		s.logFrom = info.Size()
+	}
+
+	args := []string{"-D", dir, "-p", strconv.Itoa(o.Port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="}
+	for _, name := range slices.Sorted(maps.Keys(o.Settings)) {
+		args = append(args, "-c", name+"="+o.Settings[name])
+	}
+	if s.counts = o.Statistics && hasStatistics(ctx, bin); s.counts {
+		args = append(args, "-c", "shared_preload_libraries=pg_stat_statements")
+	}
 	cmd := exec.Command(filepath.Join(bin, "postgres"), args...) //nolint:gosec,noctx // a server found by us, ended by Stop
-	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.SysProcAttr = logFile, logFile, o.Dir, user.attr()
-	process, err := child.Start(cmd, syscall.SIGINT)
-	if err != nil {
+	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.SysProcAttr = logFile, logFile, dir, user.attr()
+	// SIGINT: should this process die, the server rolls back what is open, writes a checkpoint and ends.
+	if s.process, err = child.Start(cmd, syscall.SIGINT); err != nil {
 		return nil, err
 	}
-	s := &Server{process: process, port: o.Port, dir: o.Dir}
-	if err := s.provision(ctx, process); err != nil {
+	if err := s.provision(ctx); err != nil {
 		s.Stop()
-		return nil, fmt.Errorf("%w (its log is %s)", err, logFile.Name())
+		return nil, fmt.Errorf("%w\n%s", err, s.lastWords())
 	}
 	return s, nil
 }
 
 // URL is the connection string of a role for a database.
 func (s *Server) URL(role, database string) string {
-	return fmt.Sprintf("postgres://%s@127.0.0.1:%d/%s?sslmode=disable", role, s.port, database)
+	u := url.URL{Scheme: "postgres", Host: fmt.Sprintf("127.0.0.1:%d", s.port), Path: "/" + database, RawQuery: "sslmode=disable"}
+	u.User = url.User(role)
+	if role == superuser {
+		u.User = url.UserPassword(role, s.password)
+	}
+	return u.String()
 }
+
+// SuperuserURL is the connection string of the cluster's superuser.
+func (s *Server) SuperuserURL() string { return s.URL(superuser, superuser) }
 
 // Dir is where the data really is.
 func (s *Server) Dir() string { return s.dir }
@@ -103,141 +123,39 @@ func (s *Server) Dir() string { return s.dir }
 // PID is the server's process.
 func (s *Server) PID() int { return s.process.PID() }
 
-// Stop ends the server: fast first, which rolls back what is open, then by force.
-func (s *Server) Stop() { s.process.Stop(syscall.SIGINT, 10*time.Second) }
-
-// Kill ends it as a crash does.
-func (s *Server) Kill() { s.process.Stop(syscall.SIGQUIT, 5*time.Second) }
-
 // Done is closed when the server has ended.
 func (s *Server) Done() <-chan struct{} { return s.process.Done() }
 
-// initialise runs initdb in an empty directory. Everybody on this machine's loopback is trusted: it is a
-// development server that listens nowhere else.
-func initialise(ctx context.Context, bin string, o Options, user account) error {
-	if _, err := os.Stat(filepath.Join(o.Dir, "PG_VERSION")); err == nil {
-		return nil
+// Stop ends the server: fast first, which rolls back what is open, then at once, then by force.
+func (s *Server) Stop() {
+	s.process.Signal(syscall.SIGINT)
+	select {
+	case <-s.process.Done():
+	case <-time.After(10 * time.Second):
+		s.process.Stop(syscall.SIGQUIT, 5*time.Second)
 	}
-	o.Log("making a PostgreSQL cluster in " + o.Dir)
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return fmt.Errorf("making %s: %w", o.Dir, err)
-	}
-	if err := user.own(o.Dir); err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "initdb"), "-D", o.Dir, "-U", "postgres", "-E", "UTF8", //nolint:gosec // found by us
-		"--locale=C", "-A", "trust", "--no-sync")
-	cmd.SysProcAttr, cmd.Dir = user.attr(), o.Dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb in %s: %w\n%s", o.Dir, err, out)
-	}
-	return nil
 }
 
-// dropStalePID removes the lock of a server that is dead: one that was killed with the machine or the container.
-func dropStalePID(dir string) error {
-	name := filepath.Join(dir, "postmaster.pid")
-	raw, err := os.ReadFile(name) //nolint:gosec // our own data directory
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// Kill ends it as a crash does, for tests of what survives one.
+func (s *Server) Kill() { s.process.Stop(syscall.SIGQUIT, 5*time.Second) }
+
+// lastWords is the end of what this run wrote to its log: why it would not start.
+func (s *Server) lastWords() string {
+	raw, err := os.ReadFile(s.log)
+	if err != nil || int64(len(raw)) < s.logFrom {
+		return "its log is " + s.log
 	}
+	lines := bytes.Split(bytes.TrimSpace(raw[s.logFrom:]), []byte("\n"))
+	lines = lines[max(0, len(lines)-8):]
+	return fmt.Sprintf("its log, %s, ends with:\n  %s", s.log, strings.TrimSpace(string(bytes.Join(lines, []byte("\n  ")))))
+}
+
+// hasStatistics says whether the server can load pg_stat_statements, which not every package of it holds.
+func hasStatistics(ctx context.Context, bin string) bool {
+	out, err := exec.CommandContext(ctx, filepath.Join(bin, "pg_config"), "--pkglibdir").Output() //nolint:gosec // found by us
 	if err != nil {
-		return fmt.Errorf("reading PostgreSQL's lock: %w", err)
+		return false
 	}
-	first, _, _ := strings.Cut(string(raw), "\n")
-	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	if err == nil && pid > 0 {
-		for range 100 { // a server whose stack was killed is just shutting down
-			if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
-				break
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if syscall.Kill(pid, 0) == nil && strings.Contains(string(command), "postgres") {
-			return fmt.Errorf("a PostgreSQL server (pid %d) already runs on %s: is another stack of this checkout running?", pid, dir)
-		}
-	}
-	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("removing PostgreSQL's stale lock: %w", err)
-	}
-	return nil
-}
-
-// provision waits for the server and makes roles and database; what is there stays.
-func (s *Server) provision(ctx context.Context, process *child.Process) error {
-	if err := process.WaitFor(s.port, 30*time.Second); err != nil {
-		return err
-	}
-	conn, err := connect(ctx, s.URL("postgres", "postgres"))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	for _, sql := range []string{
-		role(Owner, "CREATEDB"), role(App, ""),
-		"GRANT pg_read_all_stats TO " + Owner,
-		"ALTER ROLE " + App + " SET statement_timeout = '5s'",
-		"ALTER ROLE " + App + " SET lock_timeout = '2s'",
-		"ALTER ROLE " + App + " SET idle_in_transaction_session_timeout = '10s'",
-	} {
-		if _, err := conn.Exec(ctx, sql); err != nil {
-			return fmt.Errorf("making roles: %w", err)
-		}
-	}
-	return CreateDatabase(ctx, conn, s, Database)
-}
-
-// CreateDatabase makes a database of the owner in which the app role may read and write what the owner makes.
-func CreateDatabase(ctx context.Context, admin *pgx.Conn, s *Server, name string) error {
-	var exists bool
-	if err := admin.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name).Scan(&exists); err != nil {
-		return fmt.Errorf("looking for database %s: %w", name, err)
-	}
-	if exists {
-		return nil
-	}
-	if _, err := admin.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()+" OWNER "+Owner); err != nil {
-		return fmt.Errorf("making database %s: %w", name, err)
-	}
-	conn, err := connect(ctx, s.URL(Owner, name))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	return GrantApp(ctx, conn)
-}
-
-// GrantApp lets the app role use, not change, the schema that the connected owner makes.
-func GrantApp(ctx context.Context, owner *pgx.Conn) error {
-	_, err := owner.Exec(ctx, `
-		ALTER DEFAULT PRIVILEGES GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO `+App+`;
-		ALTER DEFAULT PRIVILEGES GRANT USAGE, SELECT ON SEQUENCES TO `+App)
-	if err != nil {
-		return fmt.Errorf("granting rights to %s: %w", App, err)
-	}
-	return nil
-}
-
-func role(name, attributes string) string {
-	return fmt.Sprintf(`DO $$ BEGIN
-		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '%[1]s') THEN CREATE ROLE %[1]s LOGIN %[2]s; END IF;
-	END $$`, name, attributes)
-}
-
-// connect retries while the server starts up: it accepts connections before it accepts logins.
-func connect(ctx context.Context, url string) (*pgx.Conn, error) {
-	var err error
-	for range 200 {
-		var conn *pgx.Conn
-		if conn, err = pgx.Connect(ctx, url); err == nil {
-			return conn, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	return nil, fmt.Errorf("PostgreSQL does not let us in: %w", err)
+	_, err = os.Stat(filepath.Join(strings.TrimSpace(string(out)), "pg_stat_statements.so"))
+	return err == nil
 }
