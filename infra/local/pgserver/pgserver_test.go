@@ -20,7 +20,12 @@ import (
 
 func start(t *testing.T, dir string) *Server {
 	t.Helper()
-	s, err := Start(t.Context(), Options{Dir: dir, Port: freePort(t), Settings: FastSettings, Statistics: true, Log: func(s string) { t.Log(s) }})
+	return startWith(t, dir, FastSettings)
+}
+
+func startWith(t *testing.T, dir string, settings map[string]string) *Server {
+	t.Helper()
+	s, err := Start(t.Context(), Options{Dir: dir, Port: freePort(t), Settings: settings, Statistics: true, Log: func(s string) { t.Log(s) }})
 	require.NoError(t, err)
 	t.Cleanup(s.Stop)
 	return s
@@ -58,7 +63,7 @@ func one[T any](t *testing.T, conn *pgx.Conn, sql string) (value T) {
 func TestAClusterHasItsRolesAndKeepsItsData(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
-	s := start(t, dir)
+	s := startWith(t, dir, DurableSettings)
 
 	owner := connect(t, s.URL(Owner, Database))
 	_, err := owner.Exec(t.Context(), "CREATE TABLE things (n int); INSERT INTO things VALUES (1)")
@@ -83,7 +88,7 @@ func TestAClusterHasItsRolesAndKeepsItsData(t *testing.T) {
 	require.ErrorContains(t, err, "already runs on "+s.dir, "a second server on one cluster")
 
 	s.Kill()
-	again := start(t, dir)
+	again := startWith(t, dir, DurableSettings)
 	assert.Equal(t, 2, one[int](t, connect(t, again.URL(App, Database)), "SELECT count(*) FROM things"), "a crash keeps what was committed")
 }
 
