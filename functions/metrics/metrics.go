@@ -1,0 +1,12 @@
+// Package metrics shows the process's metrics to Prometheus. The page is for the inside of the network; the
+// gateway does not route it.
+package metrics
+
+import (
+	"net/http"
+
+	"github.com/company/order-catalog-service/shared/rest"
+)
+
+// Register serves page at /metrics.
+func Register(api *rest.API, page http.Handler) { api.Handle("GET /metrics", page) }

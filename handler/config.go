@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"reflect"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// config is everything the process reads from its environment, and the only place where it does.
+type config struct {
+	Port int `env:"FUNCTIONS_CUSTOMHANDLER_PORT" envDefault:"8080"`
+
+	DatabaseURL           string   `env:"DATABASE_URL,required,notEmpty"`
+	MigrationsDatabaseURL string   `env:"MIGRATIONS_DATABASE_URL"`
+	RedisURL              string   `env:"REDIS_URL"`
+	RedlockURLs           []string `env:"REDLOCK_URLS"`
+
+	AuthIssuer        string `env:"AUTH_ISSUER,required,notEmpty"`
+	AuthAudience      string `env:"AUTH_AUDIENCE,required,notEmpty"`
+	AuthCustomerClaim string `env:"AUTH_CUSTOMER_CLAIM" envDefault:"sub"`
+	JWTSigningKey     string `env:"JWT_SIGNING_KEY,required,notEmpty"`
+	PublicBaseURL     string `env:"PUBLIC_BASE_URL"`
+
+	PoolOrders     int32         `env:"DB_POOL_ORDERS" envDefault:"8"`
+	PoolReads      int32         `env:"DB_POOL_READS" envDefault:"6"`
+	PoolBackground int32         `env:"DB_POOL_BACKGROUND" envDefault:"2"`
+	AcquireTimeout time.Duration `env:"DB_ACQUIRE_TIMEOUT" envDefault:"2s"`
+
+	RequestTimeout    time.Duration `env:"REQUEST_TIMEOUT" envDefault:"15s"`
+	OrderConfirmAfter time.Duration `env:"ORDER_CONFIRM_AFTER" envDefault:"15m"`
+	LogLevel          slog.Level    `env:"LOG_LEVEL" envDefault:"WARN"`
+}
+
+// load reads the environment and reports every mistake at once. Errors name variables, never their values: some
+// are secrets.
+func load(environment map[string]string) (config, error) {
+	var c config
+	var wrong []error
+	if err := env.ParseWithOptions(&c, env.Options{Environment: environment}); err != nil {
+		wrong = append(wrong, plainly(err)...)
+	}
+	if c.MigrationsDatabaseURL == "" {
+		c.MigrationsDatabaseURL = c.DatabaseURL
+	}
+	check := func(ok bool, text string) {
+		if !ok {
+			wrong = append(wrong, errors.New(text))
+		}
+	}
+	check(c.Port > 0 && c.Port < 1<<16, "FUNCTIONS_CUSTOMHANDLER_PORT is not a port")
+	check(c.AuthIssuer == "" || isURL(c.AuthIssuer), "AUTH_ISSUER is not an http or https URL")
+	check(c.PublicBaseURL == "" || isURL(c.PublicBaseURL), "PUBLIC_BASE_URL is not an http or https URL")
+	check(c.JWTSigningKey == "" || len(c.JWTSigningKey) >= 16, "JWT_SIGNING_KEY is shorter than 16 bytes")
+	check(c.PoolOrders > 0 && c.PoolReads > 0 && c.PoolBackground > 0, "DB_POOL_ORDERS, DB_POOL_READS and DB_POOL_BACKGROUND must be at least 1")
+	check(c.AcquireTimeout > 0, "DB_ACQUIRE_TIMEOUT must be longer than 0, as in 2s")
+	check(c.RequestTimeout > 0 && c.RequestTimeout <= time.Minute, "REQUEST_TIMEOUT must be between 0 and 1m, below the host's functionTimeout")
+	check(c.OrderConfirmAfter > 0, "ORDER_CONFIRM_AFTER must be longer than 0, as in 15m")
+	if len(wrong) > 0 {
+		return config{}, fmt.Errorf("the environment is not complete:\n%w", errors.Join(wrong...))
+	}
+	return c, nil
+}
+
+// plainly says what is wrong with each variable without the library's wording, which quotes values.
+func plainly(err error) (list []error) {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return []error{errors.New("the environment cannot be read")}
+	}
+	for _, one := range all.Errors {
+		var (
+			missing env.VarIsNotSetError
+			empty   env.EmptyVarError
+			parse   env.ParseError
+		)
+		switch {
+		case errors.As(one, &missing):
+			list = append(list, fmt.Errorf("%s is not set", missing.Key))
+		case errors.As(one, &empty):
+			list = append(list, fmt.Errorf("%s is empty", empty.Key))
+		case errors.As(one, &parse):
+			list = append(list, fmt.Errorf("%s is not a %s", variable(parse.Name), parse.Type))
+		default:
+			list = append(list, errors.New("a variable cannot be read"))
+		}
+	}
+	return list
+}
+
+func isURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// variable is the environment's name of a field.
+func variable(field string) string {
+	params, err := env.GetFieldParams(&config{})
+	if err != nil {
+		return field
+	}
+	t := reflect.TypeFor[config]()
+	for i := range t.NumField() {
+		if t.Field(i).Name == field && i < len(params) {
+			return params[i].Key
+		}
+	}
+	return field
+}

@@ -1,0 +1,86 @@
+// Command handler is the service: one process that the Azure Functions host starts as a custom handler and sends
+// everything to, HTTP requests as they came and timer and Service Bus invocations in a JSON envelope.
+//
+// Read routes.go for all that it answers, wiring.go for what it is made of, envelope.go for how triggers arrive
+// and config.go for its settings.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/company/order-catalog-service/functions/health"
+	"github.com/company/order-catalog-service/shared/telemetry"
+)
+
+// version is set when the binary is built for release.
+var version = "dev"
+
+func main() {
+	if len(os.Args) > 1 {
+		fmt.Println("handler " + version + ": the Order & Catalog service as an Azure Functions custom handler.\n" +
+			"It takes no arguments; the host starts it. Settings come from the environment, see docs/settings.md.")
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx, env.ToMap(os.Environ())); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// run serves until ctx ends. The port listens before anything is asked of a store: the host waits for the first
+// answer, and kills what does not give one.
+func run(ctx context.Context, environment map[string]string) error {
+	c, err := load(environment)
+	if err != nil {
+		return err
+	}
+	logger := telemetry.Logger(os.Stdout, c.LogLevel)
+	slog.SetDefault(logger)
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)))
+	if err != nil {
+		return fmt.Errorf("listening on FUNCTIONS_CUSTOMHANDLER_PORT: %w", err)
+	}
+	s, err := wire(ctx, c, logger)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer s.close()
+
+	server := &http.Server{
+		Handler: s.api.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
+		// The host keeps idle connections for about a minute: it must be the one to close them.
+		IdleTimeout: 150 * time.Second, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	s.start(background)
+
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serving: %w", err)
+	case <-ctx.Done():
+	}
+	// Nothing depends on this: the host usually kills without a word. Where a signal comes, finish what is open.
+	s.state.Store(health.Draining)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return server.Shutdown(drain)
+}

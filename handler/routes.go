@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/company/order-catalog-service/functions/carts"
+	"github.com/company/order-catalog-service/functions/docs"
+	"github.com/company/order-catalog-service/functions/housekeeping"
+	"github.com/company/order-catalog-service/functions/metrics"
+	"github.com/company/order-catalog-service/shared/postgres"
+)
+
+// httpFunction is a function that the host sends requests to as they came. Route is what its function.json says;
+// the operations below it are in the slice's own register.
+type httpFunction struct {
+	Function, Route string
+	Register        func(*service) error
+}
+
+// httpFunctions are all functions with an httpTrigger.
+var httpFunctions = []httpFunction{
+	{Function: "catalog", Route: "api/v1/products/{*rest}", Register: (*service).registerCatalog},
+	{Function: "carts", Route: "api/v1/carts/{*rest}", Register: func(s *service) error {
+		carts.New(carts.Options{API: s.api, Pools: s.pools, Keys: s.keys})
+		return nil
+	}},
+	{Function: "orders", Route: "api/v1/orders/{*rest}", Register: (*service).registerOrders},
+	{Function: "docs", Route: "docs/{*rest}", Register: func(s *service) error { return docs.Register(s.api) }},
+	{Function: "docs-openapi", Route: "openapi.{format}", Register: func(*service) error { return nil }}, // docs serves it
+	{Function: "health", Route: "health/{check}", Register: func(s *service) error {
+		s.api.Handle("GET /health/live", http.HandlerFunc(s.probes.Live))
+		s.api.Handle("GET /health/ready", http.HandlerFunc(s.probes.Ready))
+		s.api.Handle("GET /health/startup", http.HandlerFunc(s.probes.Startup))
+		return nil
+	}},
+	{Function: "metrics", Route: "metrics", Register: func(s *service) error {
+		metrics.Register(s.api, s.metrics)
+		return nil
+	}},
+}
+
+// trigger is a function that the host calls with an envelope, at POST /{Function}.
+type trigger struct {
+	Function, Timer string
+	Run             func(*service) func(context.Context, invocation) error
+}
+
+// triggerFunctions are all functions with a timer or Service Bus trigger.
+var triggerFunctions = []trigger{
+	{Function: "housekeeping", Timer: "0 */5 * * * *", Run: func(s *service) func(context.Context, invocation) error {
+		return onTimer(func(ctx context.Context, _ timerInfo) error {
+			return housekeeping.Run(ctx, s.logger, s.chores())
+		})
+	}},
+}
+
+// chores are housekeeping's tasks.
+func (s *service) chores() []housekeeping.Task {
+	const batch = 1000
+	return []housekeeping.Task{
+		{Name: "partitions", Run: func(ctx context.Context) (int, error) {
+			made, err := postgres.EnsurePartitions(ctx, s.pools.Background)
+			return len(made), err
+		}},
+		{Name: "confirm-orders", Run: func(ctx context.Context) (int, error) {
+			return s.orders.ConfirmDue(ctx, s.pools.Background, s.config.OrderConfirmAfter, batch)
+		}},
+		{Name: "purge-keys", Run: func(ctx context.Context) (int, error) {
+			return s.keys.Purge(ctx, s.pools.Background, batch)
+		}},
+		{Name: "purge-carts", Run: func(ctx context.Context) (int, error) {
+			return carts.Purge(ctx, s.pools.Background, cartLife, batch)
+		}},
+	}
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/company/order-catalog-service/functions/catalog"
+	"github.com/company/order-catalog-service/functions/health"
+	"github.com/company/order-catalog-service/functions/orders"
+	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/idempotency"
+	"github.com/company/order-catalog-service/shared/outbox"
+	"github.com/company/order-catalog-service/shared/paging"
+	"github.com/company/order-catalog-service/shared/postgres"
+	sharedredis "github.com/company/order-catalog-service/shared/redis"
+	"github.com/company/order-catalog-service/shared/rest"
+	"github.com/company/order-catalog-service/shared/telemetry"
+)
+
+const (
+	cartLife        = 30 * 24 * time.Hour
+	triggerDeadline = 100 * time.Second // below host.json's functionTimeout of two minutes
+	patience        = 2 * time.Second   // how long a request waits for a process that is just starting
+)
+
+// service is the process and what it is made of.
+type service struct {
+	config   config
+	logger   *slog.Logger
+	pools    *postgres.Pools
+	redis    *redis.Client // nil: none configured
+	verifier *auth.Verifier
+	keys     *idempotency.Store
+	cursors  *paging.Codec
+	api      *rest.API
+	catalog  *catalog.Catalog
+	orders   *orders.Orders
+	probes   *health.Probes
+	metrics  http.Handler
+
+	state   atomic.Value  // health.State
+	started chan struct{} // closed when the schema is there
+	closers []func()
+}
+
+// wire makes everything and connects to nothing.
+func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) {
+	s := &service{config: c, logger: logger, started: make(chan struct{}), cursors: paging.NewCodec([]byte(c.JWTSigningKey))}
+	s.state.Store(health.Starting)
+	page, shutdown, err := telemetry.Metrics()
+	if err != nil {
+		return nil, err
+	}
+	s.metrics = page
+	s.closers = append(s.closers, func() { _ = shutdown(context.Background()) })
+
+	s.pools, err = postgres.Open(ctx, c.DatabaseURL, postgres.Budget{
+		Orders: c.PoolOrders, Reads: c.PoolReads, Background: c.PoolBackground, Acquire: c.AcquireTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, s.pools.Close)
+	locks, err := s.openRedis()
+	if err != nil {
+		return nil, err
+	}
+	s.verifier, err = auth.NewVerifier(auth.Config{
+		Issuer: c.AuthIssuer, Audience: c.AuthAudience, CustomerClaim: c.AuthCustomerClaim, Client: &http.Client{Timeout: 5 * time.Second},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.keys, err = idempotency.New(idempotency.Options{Pools: s.pools, Redis: s.redis, LockNodes: locks, Timeout: c.RequestTimeout})
+	if err != nil {
+		return nil, err
+	}
+	s.api, err = rest.New(rest.Config{
+		Title: "Order & Catalog service", Version: version,
+		Description: "Products, carts and orders. Every write needs an Idempotency-Key; errors are RFC 9457 problems.",
+		ProblemBase: c.PublicBaseURL, Verifier: s.verifier, Logger: logger, Ready: s.ready, Deadline: c.RequestTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := outbox.Watch(s.pools.Background); err != nil {
+		return nil, err
+	}
+	s.probes = health.New(func() health.State { return s.state.Load().(health.State) }, s.isAdmin, s.dependencies()...)
+	return s, s.register()
+}
+
+// openRedis makes the clients of the cache and of the RedLock's nodes.
+func (s *service) openRedis() (locks []*redis.Client, err error) {
+	open := func(variable, url string) (*redis.Client, error) {
+		client, err := sharedredis.Open(url)
+		if err != nil {
+			return nil, fmt.Errorf("%s is %w", variable, err)
+		}
+		s.closers = append(s.closers, func() { _ = client.Close() })
+		return client, nil
+	}
+	if s.config.RedisURL != "" {
+		if s.redis, err = open("REDIS_URL", s.config.RedisURL); err != nil {
+			return nil, err
+		}
+	}
+	for _, url := range s.config.RedlockURLs {
+		node, err := open("REDLOCK_URLS", url)
+		if err != nil {
+			return nil, err
+		}
+		locks = append(locks, node)
+	}
+	return locks, nil
+}
+
+// register puts every function of routes.go on the API.
+func (s *service) register() error {
+	s.api.Handle("GET /{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusOK) // the host asks this until it is answered, and again under load
+	}))
+	for _, f := range httpFunctions {
+		if err := f.Register(s); err != nil {
+			return fmt.Errorf("registering function %s: %w", f.Function, err)
+		}
+	}
+	t := triggers{logger: s.logger, deadline: triggerDeadline}
+	for _, f := range triggerFunctions {
+		s.api.Handle("/"+f.Function, t.handler(f.Function, f.Run(s)))
+	}
+	return nil
+}
+
+func (s *service) registerCatalog() (err error) {
+	s.catalog, err = catalog.New(catalog.Options{API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Redis: s.redis})
+	return err
+}
+
+func (s *service) registerOrders() (err error) {
+	s.orders, err = orders.New(orders.Options{
+		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate,
+	})
+	return err
+}
+
+func (s *service) dependencies() []health.Check {
+	list := []health.Check{{Name: "postgresql", Ask: s.pools.Background.Ping}}
+	if s.redis != nil {
+		list = append(list, health.Check{Name: "redis", Ask: func(ctx context.Context) error { return sharedredis.Ping(ctx, s.redis) }})
+	}
+	return list
+}
+
+// isAdmin tells whether a probe may see which dependency is away.
+func (s *service) isAdmin(r *http.Request) bool {
+	token, err := auth.Bearer(r)
+	if err != nil {
+		return false
+	}
+	id, err := s.verifier.Verify(r.Context(), token)
+	return err == nil && id.Admin()
+}
+
+// start begins what runs beside requests, until ctx ends: bringing the schema up, and hearing of changed products.
+func (s *service) start(ctx context.Context) {
+	s.guard(ctx, "startup", s.bringUp)
+	s.guard(ctx, "invalidations", func(ctx context.Context) { s.catalog.Listen(ctx) })
+}
+
+// guard runs f on a goroutine that can't take the process down.
+func (s *service) guard(ctx context.Context, name string, f func(context.Context)) {
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				s.logger.ErrorContext(ctx, "panic in the background", "name", name, "panic", fmt.Sprint(p))
+			}
+		}()
+		f(ctx)
+	}()
+}
+
+// bringUp migrates until it works: the database may come up after us.
+func (s *service) bringUp(ctx context.Context) {
+	s.guard(ctx, "signing keys", func(ctx context.Context) {
+		if err := s.verifier.Prime(ctx); err != nil {
+			s.logger.WarnContext(ctx, "the token issuer's keys could not be fetched yet", "error", err)
+		}
+	})
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := postgres.Migrate(ctx, s.config.MigrationsDatabaseURL, func(step string) { s.logger.InfoContext(ctx, "migrated", "step", step) })
+		if err == nil {
+			s.state.CompareAndSwap(health.Starting, health.Serving)
+			close(s.started)
+			return
+		}
+		s.logger.WarnContext(ctx, "the database is not ready yet", "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// ready holds a request back while the process is just starting, for a little while.
+func (s *service) ready(ctx context.Context) error {
+	select {
+	case <-s.started:
+		return nil
+	default:
+	}
+	select {
+	case <-s.started:
+		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("%w: the schema has not been checked yet", postgres.ErrUnavailable)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *service) close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		s.closers[i]()
+	}
+}
