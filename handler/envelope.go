@@ -1,7 +1,3 @@
-// Command handler is the service's one binary: the custom handler that the Azure Functions host starts and calls,
-// by HTTP for requests and with JSON envelopes for timers and Service Bus messages.
-//
-// Of the envelope, read envelope.go for how a call is answered, envelope_decode.go for the host's encoding.
 package main
 
 import (

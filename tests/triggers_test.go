@@ -170,12 +170,8 @@ func segmentsMeet(a, b string) bool {
 	return strings.HasPrefix(ha, hb) || strings.HasPrefix(hb, ha)
 }
 
-// routesMatch compares handler/routes.go with the function.json files. Before there is a main there is nothing
-// that the host could call.
+// routesMatch compares handler/routes.go with the function.json files.
 func routesMatch(root fs.FS) (broken []string, err error) {
-	if _, err := fs.Stat(root, "handler/main.go"); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	src, err := fs.ReadFile(root, "handler/routes.go")
 	if err != nil {
 		return nil, err
