@@ -3,15 +3,19 @@
 package redisserver
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/company/order-catalog-service/infra/local/child"
 )
@@ -36,7 +40,7 @@ func Installed() string {
 
 // Start runs Redis on 127.0.0.1:port with its working files in dir. Nothing is written to disk: what Redis holds
 // may be lost at any time.
-func Start(_ context.Context, dir string, port int) (*Server, error) {
+func Start(ctx context.Context, dir string, port int) (*Server, error) {
 	path := Installed()
 	if path == "" {
 		mini := miniredis.NewMiniRedis()
@@ -50,18 +54,38 @@ func Start(_ context.Context, dir string, port int) (*Server, error) {
 	}
 	cmd := exec.Command(path, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir, //nolint:gosec,noctx // ended by Stop
 		"--save", "", "--appendonly", "no", "--daemonize", "no", "--loglevel", "warning")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
 	process, err := child.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		return nil, err
 	}
-	if err := process.WaitFor(port, 10*time.Second); err != nil {
+	s := &Server{Kind: "redis-server", port: port, process: process}
+	if err := s.wait(ctx); err != nil {
 		process.Stop(syscall.SIGKILL, time.Second)
-		return nil, err
+		return nil, fmt.Errorf("starting Redis on port %d: %w\n%s", port, err, strings.TrimSpace(said.String()))
 	}
-	return &Server{Kind: "redis-server", port: port, process: process}, nil
+	return s, nil
 }
 
-// URL is its address.
+// wait returns when the server that answers on the port is the one we started.
+func (s *Server) wait(ctx context.Context) error {
+	if err := s.process.WaitFor(s.port, 10*time.Second); err != nil {
+		return err
+	}
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + strconv.Itoa(s.port)})
+	defer func() { _ = client.Close() }()
+	info, err := client.Info(ctx, "server").Result()
+	if err != nil {
+		return fmt.Errorf("asking it who it is: %w", err)
+	}
+	if !strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", s.process.PID())) {
+		return errors.New("another Redis answers there")
+	}
+	return nil
+}
+
+// URL is its address, with a database.
 func (s *Server) URL() string { return fmt.Sprintf("redis://127.0.0.1:%d/0", s.port) }
 
 // Stop ends it.
