@@ -9,12 +9,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/alecthomas/kong"
 )
 
 type commands struct {
+	Run      runCommand      `cmd:"" help:"Run the whole stack until Ctrl-C: PostgreSQL, Redis, token issuer, host and handler."`
+	Token    tokenCommand    `cmd:"" help:"Print an access token of the running stack."`
+	Seed     seedCommand     `cmd:"" help:"Import a CSV or JSON catalog into the running stack's database."`
+	Reset    resetCommand    `cmd:"" help:"Delete the stack's data."`
+	Package  packageCommand  `cmd:"" help:"Build dist/, the script root that Azure runs (linux/amd64)."`
+	Start    startCommand    `cmd:"" help:"Run dist/ under Azure Functions Core Tools, beside a running stack."`
 	Services servicesCommand `cmd:"" help:"Run a command with a throw-away PostgreSQL and Redis."`
 }
 
@@ -46,25 +51,3 @@ func run(args []string) error {
 	}
 	return ctx.Run()
 }
-
-// checkout is the repository's root.
-type checkout string
-
-// findCheckout looks upwards for the module, so that the command works from any folder of it.
-func findCheckout() (checkout, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("finding the checkout: %w", err)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "host.json")); err == nil {
-			return checkout(dir), nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("no host.json here or above: run this inside the checkout")
-		}
-	}
-}
-
-// local is where the stack keeps its data; `make reset` wipes it.
-func (c checkout) local() string { return filepath.Join(string(c), ".local") }

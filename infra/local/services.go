@@ -21,8 +21,12 @@ type servicesCommand struct {
 	Command []string `arg:"" passthrough:"" help:"Command to run, after --."`
 }
 
-// Run starts the services on free ports, runs the command with TEST_DATABASE_URL (the superuser),
-// TEST_REDIS_URL and TEST_REDIS_SERVER (path of the real server, or empty), and passes its exit code on.
+// Help is what `services --help` says beyond the flags.
+func (*servicesCommand) Help() string {
+	return `The command finds them in TEST_DATABASE_URL (the superuser), TEST_REDIS_URL and TEST_REDIS_SERVER (the path of redis-server, empty where miniredis stands in). Its exit code is ours. Nothing stays behind.`
+}
+
+// Run starts the services on free ports, runs the command, and stops them.
 func (c *servicesCommand) Run(root checkout) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -33,17 +37,11 @@ func (c *servicesCommand) Run(root checkout) error {
 	if len(command) == 0 {
 		return errors.New("no command: services -- COMMAND [ARGUMENTS]")
 	}
-	if err := os.MkdirAll(root.local(), 0o755); err != nil { //nolint:gosec // PostgreSQL's user must pass
-		return fmt.Errorf("making %s: %w", root.local(), err)
-	}
-	dir, err := os.MkdirTemp(root.local(), "services-")
+	dir, remove, err := root.throwAway()
 	if err != nil {
-		return fmt.Errorf("making a folder for the services: %w", err)
+		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // PostgreSQL's user must pass
-		return fmt.Errorf("opening the services' folder: %w", err)
-	}
+	defer remove()
 
 	settings := pgserver.FastSettings
 	if c.Durable {
@@ -58,10 +56,7 @@ func (c *servicesCommand) Run(root checkout) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		pg.Stop()
-		_ = os.RemoveAll(pg.Dir())
-	}()
+	defer pg.Stop()
 	redisPort, err := child.FreePort()
 	if err != nil {
 		return err
@@ -73,19 +68,30 @@ func (c *servicesCommand) Run(root checkout) error {
 	defer redis.Stop()
 	log(fmt.Sprintf("PostgreSQL on port %d, %s on port %d", pgPort, redis.Kind, redisPort))
 
-	cmd := exec.Command(command[0], command[1:]...) //nolint:gosec,noctx // what the caller asked for; a Ctrl-C reaches it too
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(),
+	return passOn(ctx, command, append(os.Environ(),
 		"TEST_DATABASE_URL="+pg.SuperuserURL(),
 		"TEST_REDIS_URL="+redis.URL(),
 		"TEST_REDIS_SERVER="+redisserver.Installed(),
-	)
-	err = cmd.Run()
+	))
+}
+
+// passOn runs a command in our place: its streams are ours, its exit code too. It stays in our process group, so
+// a Ctrl-C in the terminal reaches it; who signals only us means it as well.
+func passOn(ctx context.Context, command, environment []string) error {
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // what the caller asked for
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = os.Stdin, os.Stdout, os.Stderr, environment
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	err := cmd.Run()
 	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return exitCode(max(exit.ExitCode(), 1))
+	switch {
+	case errors.As(err, &exit) && exit.ExitCode() < 0:
+		return fmt.Errorf("%s: %w", command[0], err)
+	case errors.As(err, &exit):
+		return exitCode(exit.ExitCode())
+	case err != nil:
+		return fmt.Errorf("running %s: %w", command[0], err)
 	}
-	return err
+	return nil
 }
 
 // exitCode ends the program with a child's code and no words of its own.

@@ -1,0 +1,57 @@
+# The commands of this repository. `make` alone lists them.
+LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+LOCAL := go run ./infra/local
+FUZZTIME ?= 5s
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench package start token seed reset lint fmt fuzz
+
+help: ## List these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+
+run: ## Run the whole stack on this machine until Ctrl-C
+	@$(LOCAL) run
+
+test: ## Run all tests against a throw-away PostgreSQL and Redis
+	$(LOCAL) services -- go test -race -shuffle=on -timeout 20m ./...
+
+check: ## What CI runs: format, vet, lint, tidy, tests, fuzz targets, package
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	$(MAKE) lint
+	$(MAKE) test
+	$(MAKE) fuzz
+	$(MAKE) package
+
+lint: ## Run the linters
+	$(LINT) run ./...
+
+fmt: ## Format the code
+	$(LINT) fmt ./...
+
+fuzz: ## Run each fuzz target for FUZZTIME (5s)
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | while read -r file; do \
+		for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$$file"); do \
+			echo "fuzz $$target ($$file)"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" || exit 1; \
+		done; \
+	done
+
+bench: ## Measure orders and product reads against references in the same run
+	$(LOCAL) services --durable -- go run ./tests/load
+
+package: ## Build dist/, the script root that Azure runs
+	@$(LOCAL) package
+
+start: ## Run dist/ under Azure Functions Core Tools
+	@$(LOCAL) start
+
+token: ## Print an access token of the running stack
+	@$(LOCAL) token
+
+seed: ## Import a catalog: make seed FILE=catalog.csv
+	@$(LOCAL) seed $(FILE)
+
+reset: ## Delete the local stack's data
+	@$(LOCAL) reset
