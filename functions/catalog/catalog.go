@@ -72,7 +72,7 @@ func (c *Catalog) register() {
 		ID: "list-products", Method: "GET", Path: base, Tag: "Catalog", Policy: &auth.CatalogRead,
 		Summary:     "List and search products",
 		Description: "By name, or by relevance when `search` is given. Follow `nextCursor`; `page` is a convenience for the first hundred pages.",
-		Status:      200, Response: Page{}, NotModified: true,
+		Status:      200, Response: ProductPage{}, NotModified: true,
 	}, c.list)
 	rest.Register(c.API, rest.Operation{
 		ID: "read-product", Method: "GET", Path: base + "/{productId}", Tag: "Catalog", Policy: &auth.CatalogRead,

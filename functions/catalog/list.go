@@ -14,8 +14,8 @@ import (
 	"github.com/company/order-catalog-service/shared/rest"
 )
 
-// Page is a part of a list of products.
-type Page struct {
+// ProductPage is a part of a list of products.
+type ProductPage struct {
 	Items      []Product `json:"items"`
 	NextCursor string    `json:"nextCursor,omitempty" doc:"Goes on from here; absent on the last page"`
 }
@@ -67,7 +67,7 @@ func (c *Catalog) list(ctx context.Context, in *listInput) (rest.Answer, error) 
 	case in.Page > 1:
 		offset = (in.Page - 1) * in.PageSize
 	}
-	page, last := Page{Items: []Product{}}, after
+	page, last := ProductPage{Items: []Product{}}, after
 	err := c.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
 		var (
 			rows pgx.Rows

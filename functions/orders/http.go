@@ -16,8 +16,8 @@ import (
 
 const base = "/api/v1/orders"
 
-// Page is a part of a customer's orders, newest first.
-type Page struct {
+// OrderPage is a part of a customer's orders, newest first.
+type OrderPage struct {
 	Items      []Order `json:"items"`
 	NextCursor string  `json:"nextCursor,omitempty" doc:"Goes on from here; absent on the last page"`
 }
@@ -34,7 +34,7 @@ func (o *Orders) register() {
 	}, o.read)
 	rest.Register(o.API, rest.Operation{
 		ID: "list-orders", Method: http.MethodGet, Path: base, Tag: "Orders", Policy: &auth.OrderRead,
-		Summary: "List your orders, newest first", Status: http.StatusOK, Response: Page{}, NotModified: true,
+		Summary: "List your orders, newest first", Status: http.StatusOK, Response: OrderPage{}, NotModified: true,
 		Problems: []rest.ProblemKind{rest.Forbidden},
 	}, o.list)
 	rest.Register(o.API, rest.Operation{
@@ -122,7 +122,7 @@ func (o *Orders) list(ctx context.Context, in *listInput) (rest.Answer, error) {
 			return rest.Answer{}, rest.NewProblem(rest.Malformed, "The cursor is not one of this list. Start again without it.")
 		}
 	}
-	page := Page{Items: []Order{}}
+	page := OrderPage{Items: []Order{}}
 	err = o.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
 		list, err := query(ctx, conn, listSQL, customer, after.ID, in.PageSize+1)
 		page.Items = append(page.Items, list...)
