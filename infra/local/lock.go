@@ -28,6 +28,8 @@ func tryLock(path string) (io.Closer, error) {
 	return f, nil
 }
 
+const lockFile = "stack.lock"
+
 // stackLock is held by the one stack (or reset) of a checkout.
 type stackLock struct {
 	held io.Closer
@@ -41,7 +43,7 @@ func (c checkout) lock() (*stackLock, error) {
 	if err := c.makeLocal(); err != nil {
 		return nil, err
 	}
-	file := c.local("stack.lock")
+	file := c.local(lockFile)
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDONLY, 0o644) //nolint:gosec // a process id is no secret
 	if err != nil {
 		return nil, fmt.Errorf("making the stack's lock: %w", err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"syscall"
 
@@ -28,7 +27,7 @@ func (*servicesCommand) Help() string {
 
 // Run starts the services on free ports, runs the command, and stops them.
 func (c *servicesCommand) Run(root checkout) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := untilAskedToStop()
 	defer stop()
 	command := c.Command
 	if len(command) > 0 && command[0] == "--" {

@@ -98,23 +98,35 @@ func progressBar(done, total int) {
 type resetCommand struct{}
 
 // Run deletes what `make run` keeps. It refuses while a stack runs.
-func (*resetCommand) Run(root checkout) error {
+func (*resetCommand) Run(root checkout) (err error) {
 	lock, err := root.lock()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = lock.release() }() // its file is gone by then
+	defer func() { err = errors.Join(err, lock.release()) }()
 	inUse, err := root.sweep()
 	if err != nil {
 		return err
 	}
 	if len(inUse) > 0 {
-		return fmt.Errorf("tests or benchmarks are running in %s: wait for them", strings.Join(inUse, ", "))
+		return fmt.Errorf("tests or benchmarks of this checkout are running (in %s): wait for their end", strings.Join(inUse, ", "))
 	}
-	if err := errors.Join(pgserver.Wipe(root.local("postgres")), os.RemoveAll(root.local())); err != nil {
-		return fmt.Errorf("deleting the stack's data: %w", err)
+	if err := pgserver.Wipe(root.local("postgres")); err != nil {
+		return err
 	}
-	fmt.Println("deleted", root.local())
+	entries, err := os.ReadDir(root.local())
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", root.local(), err)
+	}
+	for _, entry := range entries {
+		if entry.Name() == lockFile {
+			continue // we hold it
+		}
+		if err := os.RemoveAll(root.local(entry.Name())); err != nil {
+			return fmt.Errorf("deleting the stack's data: %w", err)
+		}
+	}
+	fmt.Println("Deleted the stack's data in", root.local())
 	return nil
 }
 

@@ -88,6 +88,14 @@ func (s *Server) wait(ctx context.Context) error {
 // URL is its address, with a database.
 func (s *Server) URL() string { return fmt.Sprintf("redis://127.0.0.1:%d/0", s.port) }
 
+// Done is closed when the server has ended; nil, which never is, for the one in this process.
+func (s *Server) Done() <-chan struct{} {
+	if s.process == nil {
+		return nil
+	}
+	return s.process.Done()
+}
+
 // Stop ends it.
 func (s *Server) Stop() {
 	if s.mini != nil {
