@@ -71,10 +71,9 @@ var (
 type Host struct {
 	options  Options
 	loaded   *app.App // what Load read and Start uses
-	job      atomic.Pointer[job]
 	server   *http.Server
-	listener net.Listener
-	started  time.Time
+	addr     atomic.Pointer[string] // nil until the host listens
+	job      atomic.Pointer[job]    // nil until then too
 	inFlight inFlight
 
 	restarting sync.Mutex
@@ -82,6 +81,7 @@ type Host struct {
 	stopping   chan struct{} // closed when the end begins
 	done       chan struct{} // closed when nothing is left
 	err        error         // why the host ended by itself; read after done
+	cutOff     error         // that the stop didn't wait long enough for some invocations; read after done
 }
 
 // Load reads and checks everything, and names every mistake at once. It starts nothing.
@@ -100,6 +100,14 @@ func Load(options Options) (*Host, error) {
 		return nil, err
 	}
 	h.loaded = loaded
+	h.server = &http.Server{
+		Handler:                      h,
+		MaxHeaderBytes:               2 * maxHeaderBytes, // room for the exact check in serve.go
+		ReadHeaderTimeout:            30 * time.Second,
+		IdleTimeout:                  130 * time.Second,
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(options.Logger.Handler(), slog.LevelDebug),
+	}
 	return h, nil
 }
 
@@ -133,16 +141,9 @@ func (h *Host) Start(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	h.listener, h.started = listener, time.Now()
 	h.job.Store(first)
-	h.server = &http.Server{
-		Handler:                      h,
-		MaxHeaderBytes:               2 * maxHeaderBytes, // room for the exact check in serve.go
-		ReadHeaderTimeout:            30 * time.Second,
-		IdleTimeout:                  130 * time.Second,
-		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     slog.NewLogLogger(h.options.Logger.Handler(), slog.LevelDebug),
-	}
+	addr := listener.Addr().String()
+	h.addr.Store(&addr)
 	go func() {
 		if err := h.server.Serve(listener); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			h.end(fmt.Errorf("serving requests: %w", err))
@@ -158,12 +159,21 @@ func (h *Host) Start(ctx context.Context) error {
 	return nil
 }
 
-// Addr is where the host listens, once started.
-func (h *Host) Addr() string { return h.listener.Addr().String() }
+// Addr is where the host listens; nothing before it does.
+func (h *Host) Addr() string {
+	if addr := h.addr.Load(); addr != nil {
+		return *addr
+	}
+	return ""
+}
 
 // HandlerPID is the process id of the handler that is running or starting, 0 when there is none.
 func (h *Host) HandlerPID() int {
-	if p := h.job.Load().handler.newest(); p != nil {
+	j := h.job.Load()
+	if j == nil {
+		return 0
+	}
+	if p := j.handler.newest(); p != nil {
 		return p.cmd.Process.Pid
 	}
 	return 0
@@ -176,14 +186,15 @@ func (h *Host) Wait() error {
 }
 
 // Stop does what SIGINT does to the real host: the listener is closed at once, timers stop, what is in flight is
-// awaited (30 s, or until ctx ends), then the handler is killed. It returns when nothing is left.
+// awaited (30 s, or until ctx ends), then the handler is killed. It returns when nothing is left; the error only says
+// that something in flight was cut off. A host that was never started has nothing to stop.
 func (h *Host) Stop(ctx context.Context) error {
-	if h.server == nil {
+	if h.job.Load() == nil {
 		return nil
 	}
 	h.stopOnce.Do(func() { h.shutDown(ctx, nil) })
 	<-h.done
-	return nil
+	return h.cutOff
 }
 
 // end ends the host by itself; requests that wait for the handler fail at once.
@@ -213,7 +224,9 @@ func (h *Host) shutDown(ctx context.Context, why error) {
 	ctx, cancel := context.WithTimeout(ctx, h.options.Limits.Drain)
 	defer cancel()
 	go func() { closed <- h.server.Shutdown(ctx) }()
-	h.inFlight.wait(ctx)
+	if left := h.inFlight.wait(ctx); left > 0 {
+		h.cutOff = fmt.Errorf("%d invocations were still in flight and were cut off", left)
+	}
 	// What is left are connections that never sent anything, which Shutdown would honour for seconds, and the last
 	// bytes of the last answers.
 	select {
@@ -287,17 +300,19 @@ type inFlight struct {
 func (f *inFlight) begin() { f.count.Add(1) }
 func (f *inFlight) end()   { f.count.Add(-1) }
 
-// wait looks again every few milliseconds: cheaper than a lock in every request for what happens once.
-func (f *inFlight) wait(ctx context.Context) {
+// wait returns how many are left when ctx ends. It looks again every few milliseconds, which is cheaper than a lock in
+// every request for what happens once.
+func (f *inFlight) wait(ctx context.Context) int64 {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for f.count.Load() > 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return
+			return f.count.Load()
 		}
 	}
+	return 0
 }
 
 func statusFile(dir, function string) string { return filepath.Join(dir, function+".json") }

@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/company/order-catalog-service/infra/local/child"
 	"github.com/company/order-catalog-service/infra/local/host/app"
@@ -22,6 +23,7 @@ type job struct {
 	addr    string // 127.0.0.1:port, the same for every process of this job
 	handler *handler
 	proxy   *httputil.ReverseProxy
+	started time.Time
 
 	ctx        context.Context // ends when the handler is to die
 	cancel     context.CancelCauseFunc
@@ -36,7 +38,7 @@ func (h *Host) newJob(a *app.App) (*job, error) {
 	if err != nil {
 		return nil, fmt.Errorf("for the handler: %w", err)
 	}
-	j := &job{host: h, app: a, addr: fmt.Sprintf("127.0.0.1:%d", port)}
+	j := &job{host: h, app: a, addr: fmt.Sprintf("127.0.0.1:%d", port), started: time.Now()}
 	j.ctx, j.cancel = context.WithCancelCause(context.Background())
 	j.listening, j.stopListen = context.WithCancel(j.ctx)
 	j.handler = newHandler(j, port)

@@ -238,7 +238,7 @@ func (j *job) serveAdmin(w http.ResponseWriter, r *http.Request, path string) bo
 func (j *job) answerStatus(w http.ResponseWriter) {
 	text, err := json.Marshal(map[string]any{
 		"id": "local", "state": "Running", "version": hostVersion, "versionDetails": hostVersion, "platformVersion": "",
-		"instanceId": "", "computerName": "", "processUptime": time.Since(j.host.started).Milliseconds(),
+		"instanceId": "", "computerName": "", "processUptime": time.Since(j.started).Milliseconds(),
 		"functionAppContentEditingState": "Unknown",
 	})
 	if err != nil {

@@ -117,8 +117,11 @@ func (s *section) text(name, absent string) string { return read(s, name, "text"
 func (s *section) yes(name string, absent bool) bool {
 	return read(s, name, "true or false", absent)
 }
+
 func (s *section) number(name string, absent int) int { return read(s, name, "a whole number", absent) }
-func (s *section) texts(name string) []string         { return read[[]string](s, name, "a list of texts", nil) }
+
+func (s *section) texts(name string) []string { return read[[]string](s, name, "a list of texts", nil) }
+
 func (s *section) textMap(name string) map[string]string {
 	return read[map[string]string](s, name, "an object of texts", nil)
 }

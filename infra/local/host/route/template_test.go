@@ -14,8 +14,10 @@ func TestMatch(t *testing.T) {
 		template string
 		yes, no  string // paths, separated by blanks
 	}{
-		{"api/v1/orders/{*rest}", "/api/v1/orders /api/v1/orders/ /api/v1/orders/1/cancel /API/V1/Orders/1 /api/v1/orders/a//b",
-			"/api/v1/order /api/v1 / /api/v1/orders//1 /api//v1/orders //api/v1/orders"},
+		{
+			"api/v1/orders/{*rest}", "/api/v1/orders /api/v1/orders/ /api/v1/orders/1/cancel /API/V1/Orders/1 /api/v1/orders/a//b",
+			"/api/v1/order /api/v1 / /api/v1/orders//1 /api//v1/orders //api/v1/orders",
+		},
 		{"api/v1/order-requests/{id}", "/api/v1/order-requests/7 /api/v1/order-requests/7/", "/api/v1/order-requests /api/v1/order-requests/7/8"},
 		{"graphql", "/graphql /GraphQL /graphql/", "/graphqlx /graphql/x"},
 		{"openapi.{format}", "/openapi.json /OpenAPI.yaml /openapi.a.b", "/openapi. /openapi /openapijson"},
@@ -25,8 +27,10 @@ func TestMatch(t *testing.T) {
 		{`b/{version:regex(^v\d+$)}`, "/b/v1", "/b/vv"},
 		{"e/{page:regex(^(docs|ops)$)}", "/e/docs /e/OPS", "/e/doc /e/docsx"},
 		{"y/{year:regex(^\\d{{4}}$)}", "/y/2026", "/y/226 /y/20260"},
-		{"things/{id:guid}", "/things/0192e0a4-7b5c-7c3e-8f0a-0123456789ab /things/0192E0A47B5C7C3E8F0A0123456789AB /things/{0192e0a4-7b5c-7c3e-8f0a-0123456789ab}",
-			"/things/1 /things/urn:uuid:0192e0a4-7b5c-7c3e-8f0a-0123456789ab /things"},
+		{
+			"things/{id:guid}", "/things/0192e0a4-7b5c-7c3e-8f0a-0123456789ab /things/0192E0A47B5C7C3E8F0A0123456789AB /things/{0192e0a4-7b5c-7c3e-8f0a-0123456789ab}",
+			"/things/1 /things/urn:uuid:0192e0a4-7b5c-7c3e-8f0a-0123456789ab /things",
+		},
 		{"n/{n:int}", "/n/5 /n/-5 /n/2147483647", "/n/2147483648 /n/x /n/1.5"},
 		{"n/{n:int:range(1,9)}", "/n/1 /n/9", "/n/0 /n/10 /n/x"},
 		{"n/{n:min(3)}/{m:max(4)}", "/n/3/4", "/n/2/4 /n/3/5"},
