@@ -1,6 +1,7 @@
 # The commands of this repository. `make` alone lists them.
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
-LOCAL := go run ./infra/local
+# Built and put in make's place, not "go run": who kills make ends the stack with it.
+LOCAL := go build -o .local/bin/local ./infra/local && exec .local/bin/local
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
@@ -13,10 +14,10 @@ run: ## Run the whole stack on this machine until Ctrl-C
 	@$(LOCAL) run
 
 test: ## Run all tests against a throw-away PostgreSQL and Redis
-	$(LOCAL) services -- go test -race -shuffle=on -timeout 20m ./...
+	@$(LOCAL) services -- go test -race -shuffle=on -timeout 20m ./...
 
 check: ## What CI runs: format, vet, lint, tidy, tests, fuzz targets, package
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@files=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$files" || { echo "not formatted (make fmt mends it): $$files"; exit 1; }
 	go mod tidy -diff
 	go vet ./...
 	$(MAKE) lint
@@ -39,7 +40,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (5s)
 	done
 
 bench: ## Measure orders and product reads against references in the same run
-	$(LOCAL) services --durable -- go run ./tests/load
+	@$(LOCAL) services --durable -- go run ./tests/load
 
 package: ## Build dist/, the script root that Azure runs
 	@$(LOCAL) package
@@ -47,11 +48,12 @@ package: ## Build dist/, the script root that Azure runs
 start: ## Run dist/ under Azure Functions Core Tools
 	@$(LOCAL) start
 
-token: ## Print an access token of the running stack
-	@$(LOCAL) token
+token: ## Print an access token of the running stack: make -s token SUB=customer-2 SCOPE='order:read' ROLES=admin
+	@$(LOCAL) token $(if $(SUB),--sub '$(SUB)') $(if $(SCOPE),--scope '$(SCOPE)') $(if $(ROLES),--roles '$(ROLES)')
 
 seed: ## Import a catalog: make seed FILE=catalog.csv
-	@$(LOCAL) seed $(FILE)
+	@test -n "$(FILE)" || { echo 'which file? make seed FILE=catalog.csv' >&2; exit 1; }
+	@$(LOCAL) seed '$(FILE)'
 
 reset: ## Delete the local stack's data
 	@$(LOCAL) reset

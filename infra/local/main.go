@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -29,7 +30,7 @@ func main() {
 		if errors.As(err, &code) {
 			os.Exit(int(code))
 		}
-		fmt.Fprintln(os.Stderr, "error:", err)
+		fmt.Fprintln(os.Stderr, "error:", strings.ReplaceAll(err.Error(), "\n", "\n       "))
 		os.Exit(1)
 	}
 }
@@ -40,7 +41,7 @@ func run(args []string) error {
 		return err
 	}
 	var c commands
-	parser, err := kong.New(&c, kong.Name("local"), kong.UsageOnError(), kong.Bind(root),
+	parser, err := kong.New(&c, kong.Name("local"), kong.Bind(root),
 		kong.Description("The Order & Catalog service's local stack: PostgreSQL, Redis, token issuer and Functions host on this machine."))
 	if err != nil {
 		return fmt.Errorf("reading the commands: %w", err)

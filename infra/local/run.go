@@ -121,13 +121,13 @@ A token, then an order. Send the order twice: the second answer is the first one
 
 TOKEN=$(curl -s http://127.0.0.1:%[2]d/token -d grant_type=client_credentials -d sub=customer-1 \
   -d scope='catalog:read order:read order:write order:cancel' | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-curl -i %[1]s/api/v1/orders -H "Authorization: Bearer $TOKEN" \
+curl -i -w '\n' %[1]s/api/v1/orders -H "Authorization: Bearer $TOKEN" \
   -H 'Idempotency-Key: %[3]s' -H 'Content-Type: application/json' -d '{
     "customerId": "customer-1",
     "shippingAddress": {"name": "Ada Lovelace", "line1": "1 Main Street", "city": "Austin", "postalCode": "73301", "country": "US"},
     "lines": [{"productId": "%[4]s", "quantity": 2}]}'
 
-curl -i %[1]s/api/v1/products/%[4]s -H "Authorization: Bearer $TOKEN"
+curl -i -w '\n' %[1]s/api/v1/products/%[4]s -H "Authorization: Bearer $TOKEN"
 
 `, api, s.ports.IssuerPort, uuid.NewString(), product)
 }
