@@ -25,20 +25,28 @@ type shop struct {
 	changes chan map[uuid.UUID]int64
 }
 
-func open(t testing.TB) *shop { return on(t, kit.NewAPI(t)) }
+func open(t testing.TB) *shop {
+	t.Helper()
+	return on(t, kit.NewAPI(t))
+}
 
 func on(t testing.TB, api *kit.API) *shop {
 	t.Helper()
 	s := &shop{API: api, changes: make(chan map[uuid.UUID]int64, 1000)}
 	var err error
-	s.orders, err = orders.New(orders.Options{API: api.REST, Pools: api.Pools, Keys: api.Keys, Cursors: api.Cursors,
-		AvailabilityChanged: func(_ context.Context, m map[uuid.UUID]int64) { s.changes <- m }})
+	s.orders, err = orders.New(orders.Options{
+		API: api.REST, Pools: api.Pools, Keys: api.Keys, Cursors: api.Cursors,
+		AvailabilityChanged: func(_ context.Context, m map[uuid.UUID]int64) { s.changes <- m },
+	})
 	require.NoError(t, err)
 	return s
 }
 
 // sibling is a second process on the same stores.
-func (s *shop) sibling(t testing.TB) *shop { return on(t, kit.NewAPIOn(t, s.Database, s.API)) }
+func (s *shop) sibling(t testing.TB) *shop {
+	t.Helper()
+	return on(t, kit.NewAPIOn(t, s.Database, s.API))
+}
 
 type line struct {
 	ProductID         uuid.UUID `json:"productId"`
@@ -83,8 +91,10 @@ func TestPlaceReadListCancel(t *testing.T) {
 	read := s.Do(t, kit.Call{Method: http.MethodGet, Path: placed.Header.Get("Location"), Token: token})
 	require.Equal(t, http.StatusOK, read.Status)
 	assert.JSONEq(t, string(placed.Body), string(read.Body))
-	again := s.Do(t, kit.Call{Method: http.MethodGet, Path: placed.Header.Get("Location"), Token: token,
-		Header: http.Header{"If-None-Match": {read.Header.Get("ETag")}}})
+	again := s.Do(t, kit.Call{
+		Method: http.MethodGet, Path: placed.Header.Get("Location"), Token: token,
+		Header: http.Header{"If-None-Match": {read.Header.Get("ETag")}},
+	})
 	assert.Equal(t, http.StatusNotModified, again.Status)
 	other := s.Do(t, kit.Call{Method: http.MethodGet, Path: placed.Header.Get("Location"), Token: s.Token(t, "eve", kit.Everything)})
 	assert.Equal(t, http.StatusNotFound, other.Status, "somebody else's order does not exist")
@@ -263,7 +273,7 @@ func TestCX01KeyCommittedWhileWaitingForTheLock(t *testing.T) {
 		done <- parallel(2, func(i int) kit.Reply { return []*shop{first, second}[i].place(t, token, "same", body) })
 	}()
 	require.Eventually(t, func() bool {
-		return kit.One[int](t, first.Database, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 2
+		return kit.One[int](t, first.Database, `SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())`) == 2
 	}, 20*time.Second, 10*time.Millisecond)
 	require.NoError(t, tx.Rollback(ctx))
 	replies := <-done

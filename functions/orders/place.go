@@ -47,8 +47,10 @@ func New(o Options) (*Orders, error) {
 		return nil, fmt.Errorf("making order_creation_total: %w", err)
 	}
 	scheme := &numberKey{pool: o.Pools.Orders}
-	orders := &Orders{Options: o, created: created,
-		lane: &lane{pool: o.Pools.Orders, numbers: scheme.load, changed: o.AvailabilityChanged}}
+	orders := &Orders{
+		Options: o, created: created,
+		lane: &lane{pool: o.Pools.Orders, numbers: scheme.load, changed: o.AvailabilityChanged},
+	}
 	orders.register()
 	return orders, nil
 }

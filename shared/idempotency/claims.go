@@ -3,6 +3,7 @@ package idempotency
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -27,6 +28,9 @@ const (
 	claimMark  = 'C'
 	answerMark = 'A'
 )
+
+// claimSize is the length of a claim: its mark, its owner, and the request's fingerprint.
+const claimSize = 1 + 16 + sha256.Size
 
 // takeScript returns what is known of the key, or claims it: one round trip.
 var takeScript = redis.NewScript(`
@@ -88,15 +92,15 @@ func (c *claims) take(ctx context.Context, req Request, timeout time.Duration) (
 
 // readKnown turns a value into an answer, or says why there is none yet.
 func readKnown(known string, req Request) (*Answer, error) {
-	if known[0] == claimMark {
-		if known[1:] == "" || known[len(known)-len(req.Fingerprint):] != string(req.Fingerprint[:]) {
+	if known[0] == claimMark && len(known) == claimSize {
+		if known[claimSize-len(req.Fingerprint):] != string(req.Fingerprint[:]) {
 			return nil, ErrKeyReused
 		}
 		return nil, ErrInFlight
 	}
 	var rec record
 	if known[0] != answerMark || json.Unmarshal([]byte(known[1:]), &rec) != nil {
-		return nil, nil // not ours to read: the row decides
+		return nil, nil //nolint:nilerr,nilnil // nothing that we wrote: as if it were not there, the row decides
 	}
 	answer, err := rec.answer(req.Fingerprint)
 	if err != nil {
@@ -156,7 +160,7 @@ func (c *claims) redisKey(req Request) string {
 
 // newClaim is 'C', sixteen bytes that name the owner, and the fingerprint.
 func newClaim(req Request) string {
-	b := make([]byte, 17, 17+len(req.Fingerprint))
+	b := make([]byte, 17, claimSize)
 	b[0] = claimMark
 	_, _ = rand.Read(b[1:]) // never fails: crypto/rand aborts the program rather than return an error
 	return string(append(b, req.Fingerprint[:]...))

@@ -197,7 +197,7 @@ func (e *humaError) ContentType(string) string { return problemJSON }
 
 // MarshalJSON renders the problem for the request it happened in.
 func (e *humaError) MarshalJSON() ([]byte, error) {
-	var ctx context.Context = context.Background()
+	ctx := context.Background()
 	if e.ctx != nil {
 		ctx = e.ctx.Context()
 	}

@@ -66,7 +66,7 @@ func New(url, keyFile string) (*Issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("importing the signing key: %w", err)
 	}
-	thumbprint := sha256.Sum256(private.PublicKey.N.Bytes())
+	thumbprint := sha256.Sum256(private.N.Bytes())
 	err = errors.Join(
 		key.Set(jwk.KeyIDKey, hex.EncodeToString(thumbprint[:8])),
 		key.Set(jwk.AlgorithmKey, jwa.RS256()),
@@ -180,8 +180,10 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	var g grant
 	switch r.PostForm.Get("grant_type") {
 	case "client_credentials":
-		g = grant{sub: r.PostForm.Get("sub"), scope: r.PostForm.Get("scope"), email: r.PostForm.Get("email"),
-			roles: strings.FieldsFunc(strings.Join(r.PostForm["roles"], " "), func(c rune) bool { return c == ' ' || c == ',' })}
+		g = grant{
+			sub: r.PostForm.Get("sub"), scope: r.PostForm.Get("scope"), email: r.PostForm.Get("email"),
+			roles: strings.FieldsFunc(strings.Join(r.PostForm["roles"], " "), func(c rune) bool { return c == ' ' || c == ',' }),
+		}
 		if g.sub == "" {
 			refuse(w, "invalid_request", "sub is missing: who is the token for?")
 			return
