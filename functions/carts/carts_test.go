@@ -35,8 +35,10 @@ func TestCart(t *testing.T) {
 	assert.NotContains(t, made.JSON(t), "totalAmount", "an empty cart has no currency")
 
 	put := func(key string, product uuid.UUID, quantity int, header http.Header) kit.Reply {
-		return api.Do(t, kit.Call{Method: http.MethodPut, Path: location + "/items", Token: token, Key: key, Header: header,
-			Body: map[string]any{"productId": product, "quantity": quantity}})
+		return api.Do(t, kit.Call{
+			Method: http.MethodPut, Path: location + "/items", Token: token, Key: key, Header: header,
+			Body: map[string]any{"productId": product, "quantity": quantity},
+		})
 	}
 	require.Equal(t, http.StatusOK, put("1", a, 2, nil).Status)
 	two := put("2", b, 1, nil)

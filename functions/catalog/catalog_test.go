@@ -170,14 +170,18 @@ func TestCX10ParallelChanges(t *testing.T) {
 	)
 	for i := range 10 {
 		wg.Go(func() {
-			statuses[i] = s.Do(t, kit.Call{Method: http.MethodPatch, Path: path, Token: s.boss, Key: fmt.Sprint("p", i),
+			statuses[i] = s.Do(t, kit.Call{
+				Method: http.MethodPatch, Path: path, Token: s.boss, Key: fmt.Sprint("p", i),
 				Header: http.Header{"If-Match": {etag}},
-				Body:   map[string]any{"price": map[string]string{"amount": fmt.Sprint(i + 1), "currency": "USD"}}}).Status
+				Body:   map[string]any{"price": map[string]string{"amount": fmt.Sprint(i + 1), "currency": "USD"}},
+			}).Status
 		})
 		wg.Go(func() {
 			delta := 1 - 2*(i%2)
-			s.Do(t, kit.Call{Method: http.MethodPost, Path: path + "/stock-adjustments", Token: s.boss, Key: fmt.Sprint("s", i),
-				Body: map[string]any{"delta": delta, "reason": "count"}})
+			s.Do(t, kit.Call{
+				Method: http.MethodPost, Path: path + "/stock-adjustments", Token: s.boss, Key: fmt.Sprint("s", i),
+				Body: map[string]any{"delta": delta, "reason": "count"},
+			})
 		})
 	}
 	wg.Wait()

@@ -18,7 +18,7 @@ func tryLock(path string) (io.Closer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking: %w", err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // descriptors are small
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		err = errLocked
 	}

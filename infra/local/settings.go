@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -58,13 +56,6 @@ func (p ports) all(g given) []portOf {
 		wanted = append(wanted, portOf{p.RedisPort, "REDIS_PORT"})
 	}
 	return wanted
-}
-
-func (p ports) issuerURL() string {
-	if url := os.Getenv("AUTH_ISSUER"); url != "" {
-		return url
-	}
-	return "http://127.0.0.1:" + strconv.Itoa(p.IssuerPort)
 }
 
 // given is what the environment names and the stack therefore doesn't start.

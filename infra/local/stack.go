@@ -110,8 +110,11 @@ func (s *stack) startServices(ctx context.Context) error {
 		name string
 		work func(context.Context, func(string)) (string, error)
 	}{
-		{"PostgreSQL", s.startPostgres}, {"Redis", s.startRedis}, {"token issuer", s.startIssuer},
-		{"schema", s.migrate}, {"catalog", s.seed},
+		{"PostgreSQL", s.startPostgres},
+		{"Redis", s.startRedis},
+		{"token issuer", s.startIssuer},
+		{"schema", s.migrate},
+		{"catalog", s.seed},
 	} {
 		if err := s.steps.do(step.name, func(say func(string)) (string, error) { return step.work(ctx, say) }); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)

@@ -73,7 +73,7 @@ func TestAPortInUseNamesItsVariable(t *testing.T) {
 // TestMain plays the parent that is killed: it starts a child, says its number, and waits.
 func TestMain(m *testing.M) {
 	if os.Getenv("CHILD_TEST_PARENT") != "" {
-		p, err := Start(exec.Command("sleep", "600"), syscall.SIGKILL) //nolint:noctx // ends with this process, or the test fails
+		p, err := Start(exec.Command("sleep", "600"), syscall.SIGKILL)
 		if err != nil {
 			os.Exit(1)
 		}
@@ -88,7 +88,7 @@ func TestAChildDiesWithItsParent(t *testing.T) {
 	if _, err := os.Stat("/proc/self"); err != nil {
 		t.Skip("only Linux ends a child with its parent")
 	}
-	parent := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this program
+	parent := exec.CommandContext(t.Context(), os.Args[0])
 	parent.Env = append(os.Environ(), "CHILD_TEST_PARENT=1")
 	out, err := parent.StdoutPipe()
 	require.NoError(t, err)
@@ -100,7 +100,7 @@ func TestAChildDiesWithItsParent(t *testing.T) {
 	require.NoError(t, err)
 	command := "/proc/" + strconv.Itoa(pid) + "/cmdline"
 	alive := func() bool {
-		raw, err := os.ReadFile(command) //nolint:gosec // of our child
+		raw, err := os.ReadFile(command)
 		return err == nil && strings.HasPrefix(string(raw), "sleep")
 	}
 	require.Eventually(t, alive, 10*time.Second, time.Millisecond)

@@ -174,7 +174,7 @@ func envelope(function string, now time.Time, data, metadata map[string]any) ([]
 		b.WriteByte(',')
 	}
 	sys, err := plainJSON(struct {
-		MethodName, UtcNow, RandGuid string
+		MethodName, UtcNow, RandGuid string //nolint:staticcheck // the real host's spelling goes on the wire
 	}{function, now.UTC().Format("2006-01-02T15:04:05.9999999Z"), uuid.NewString()})
 	if err != nil {
 		return nil, err

@@ -215,7 +215,7 @@ func TestStreamsAndAborts(t *testing.T) {
 	require.NoError(t, err)
 	back := bufio.NewReader(conn)
 	require.Equal(t, "HTTP/1.1 101 Switching Protocols", firstLine(back))
-	for firstLine(back) != "" { //nolint:revive // the rest of the header
+	for firstLine(back) != "" {
 	}
 	_, err = io.WriteString(conn, "hello")
 	require.NoError(t, err)

@@ -95,7 +95,7 @@ func (j *job) goInBackground(what string, work func()) {
 // log writes a line if host.json's logLevel wants its category at its level.
 func (j *job) log(category string, level slog.Level, message string, attrs ...slog.Attr) {
 	if j.app.Levels.Enabled(category, level) {
-		j.host.options.Logger.LogAttrs(context.Background(), level, message, append(attrs, slog.String("category", category))...)
+		j.host.options.Logger.LogAttrs(context.Background(), level, message, append(attrs, slog.String("category", category))...) //nolint:sloglint // the one place through which all of them go
 	}
 }
 

@@ -46,7 +46,7 @@ func character(text string) (decoded []byte, length int) {
 		if high < 0 || low < 0 {
 			return nil, 0
 		}
-		decoded = append(decoded, byte(high<<4|low))
+		decoded = append(decoded, byte(high<<4|low)) //nolint:gosec // two hex digits are one byte
 		length += 3
 		if decoded[0] == '/' || decoded[0] == 0 {
 			return nil, 0

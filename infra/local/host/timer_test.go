@@ -99,7 +99,7 @@ func TestTimerStatus(t *testing.T) {
 			`"Next":"2000-01-01T00:01:00+00:00","LastUpdated":"0001-01-01T00:00:00+00:00"},"IsPastDue":false}`, string(text), "the first run ever")
 		text, err = plainJSON(all[1].info.ScheduleStatus)
 		require.NoError(t, err)
-		assert.Equal(t, `{"Last":"2000-01-01T00:01:00+00:00","Next":"2000-01-01T00:02:00+00:00","LastUpdated":"2000-01-01T00:01:00+00:00"}`, string(text))
+		assert.Equal(t, `{"Last":"2000-01-01T00:01:00+00:00","Next":"2000-01-01T00:02:00+00:00","LastUpdated":"2000-01-01T00:01:00+00:00"}`, string(text)) //nolint:testifylint // the bytes, order and spacing included, are what is asserted
 
 		// 00:02:30, and no host until 00:07:10: five missed runs are made up for by one.
 		time.Sleep(280 * time.Second)

@@ -79,7 +79,7 @@ var majorVersion = regexp.MustCompile(`\(PostgreSQL\) (\d+)`)
 
 // version is the major version of the server in dir, 0 when there is none or it lacks initdb.
 func version(ctx context.Context, dir string) int {
-	if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "initdb")); err != nil { //nolint:gosec // a folder the developer named
 		return 0
 	}
 	out, err := exec.CommandContext(ctx, filepath.Join(dir, "postgres"), "--version").Output() //nolint:gosec // a server found by us

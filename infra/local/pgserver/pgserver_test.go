@@ -122,13 +122,13 @@ func TestAStaleLockIsNoObstacle(t *testing.T) {
 func TestAnInterruptedInitIsStartedOver(t *testing.T) {
 	t.Parallel()
 	dir := newDir(t)
-	real, err := reachable(dir, must(t, unprivileged), func(string) {})
+	place, err := reachable(dir, must(t, unprivileged), func(string) {})
 	require.NoError(t, err)
-	require.NoError(t, os.MkdirAll(filepath.Join(real+".new", "base"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(real+".new", "PG_VERSION"), []byte("15\n"), 0o600))
+	require.NoError(t, os.MkdirAll(filepath.Join(place+".new", "base"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(place+".new", "PG_VERSION"), []byte("15\n"), 0o600))
 	s := start(t, dir)
 	assert.Equal(t, 1, one[int](t, connect(t, s.URL(App, Database)), "SELECT 1"))
-	assert.NoDirExists(t, real+".new")
+	assert.NoDirExists(t, place+".new")
 }
 
 func TestAPortInUseIsSaidWithTheServersOwnWords(t *testing.T) {
@@ -184,7 +184,7 @@ func TestDataGoesWhereItsUserCanEnter(t *testing.T) {
 	stranger := account{uid: 54321, gid: 54321, other: true}
 	assert.False(t, stranger.enters(private))
 	assert.True(t, stranger.enters("/"))
-	assert.True(t, account{uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), other: true}.enters("/tmp")) //nolint:gosec // ids fit
+	assert.True(t, account{uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), other: true}.enters("/tmp"))
 
 	var said []string
 	dir := filepath.Join(private, "postgres")
@@ -212,7 +212,7 @@ func fakeServer(t *testing.T, version string) string {
 	dir := t.TempDir()
 	script := "#!/bin/sh\necho 'postgres (PostgreSQL) " + version + "'\n"
 	for _, name := range []string{"postgres", "initdb"} {
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(script), 0o700)) //nolint:gosec // a program
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(script), 0o700))
 	}
 	return dir
 }
@@ -262,7 +262,7 @@ func TestAServerDiesWithItsStackAndTheNextStartsAtOnce(t *testing.T) {
 	}
 	dir := newDir(t)
 	port := freePort(t)
-	stack := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this program
+	stack := exec.CommandContext(t.Context(), os.Args[0])
 	stack.Env = append(os.Environ(), "PGSERVER_TEST_STACK="+dir, "PGSERVER_TEST_PORT="+strconv.Itoa(port))
 	out, err := stack.StdoutPipe()
 	require.NoError(t, err)

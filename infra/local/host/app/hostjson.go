@@ -55,7 +55,7 @@ func (a *App) readHost(settings Settings, bad *mistakes) (prefix string) {
 	logging.close()
 
 	root.ignore("extensionBundle", "healthMonitor", "concurrency", "telemetryMode", "aggregator", "singleton", "watchDirectories", "watchFiles")
-	for member, why := range map[string]string{
+	for member, why := range map[string]string{ //nolint:gosec // names of settings
 		"configurationProfile": "its routes can't live beside function.json files; leave it out",
 		"retry":                "a retry policy for all functions is not done here; leave it out",
 		"functions":            "running only some functions is not done here; leave it out",
