@@ -159,7 +159,8 @@ func (s *stack) startIssuer(context.Context, func(string)) (string, error) {
 		s.env["AUTH_ISSUER"] = s.given.issuer
 		return "the one of AUTH_ISSUER", nil
 	}
-	i, stop, err := issuer.Serve("127.0.0.1:"+strconv.Itoa(s.ports.IssuerPort), s.root.local("issuer.pem"))
+	i, stop, err := issuer.Serve("127.0.0.1:"+strconv.Itoa(s.ports.IssuerPort),
+		issuer.Options{KeyFile: s.root.local("issuer.pem"), Audience: os.Getenv("AUTH_AUDIENCE")})
 	if err != nil {
 		return "", err
 	}

@@ -49,7 +49,7 @@ func NewAPIOn(t testing.TB, d *Database, sibling *API) *API {
 		a.Pools, a.Mini, a.issuer = d.Open(t), sibling.Mini, sibling.issuer
 	} else {
 		a.Mini = miniredis.RunT(t)
-		tokens, stop, err := issuer.Serve("127.0.0.1:0", "")
+		tokens, stop, err := issuer.Serve("127.0.0.1:0", issuer.Options{})
 		require.NoError(t, err)
 		t.Cleanup(stop)
 		a.issuer = tokens
