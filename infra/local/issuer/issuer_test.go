@@ -1,0 +1,286 @@
+package issuer
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v3/jwk"
+	"github.com/lestrrat-go/jwx/v3/jws"
+	"github.com/lestrrat-go/jwx/v3/jwt"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func serve(t *testing.T, keyFile string, audiences ...string) *Issuer {
+	t.Helper()
+	i, stop, err := Serve("127.0.0.1:0", keyFile, audiences...)
+	require.NoError(t, err)
+	t.Cleanup(stop)
+	return i
+}
+
+// get reads a JSON document as any client would.
+func get(t *testing.T, address string) []byte {
+	t.Helper()
+	res, err := http.Get(address)
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	raw, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return raw
+}
+
+// ask posts a form to the token endpoint.
+func ask(t *testing.T, i *Issuer, form url.Values) (status int, body map[string]any) {
+	t.Helper()
+	res, err := http.PostForm(i.URL()+"/token", form)
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	assert.Equal(t, "application/json", res.Header.Get("Content-Type"))
+	assert.Equal(t, "no-store", res.Header.Get("Cache-Control"))
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&body))
+	return res.StatusCode, body
+}
+
+func credentials(more ...string) url.Values {
+	form := url.Values{"grant_type": {"client_credentials"}, "sub": {"customer-1"}, "scope": {"order:read order:write"}}
+	for n := 0; n < len(more); n += 2 {
+		form.Add(more[n], more[n+1])
+	}
+	return form
+}
+
+// verify checks a token the way a stranger does: discovery, then the keys found there, and nothing else.
+func verify(t *testing.T, i *Issuer, token string) (jwt.Token, jws.Headers) {
+	t.Helper()
+	var discovery struct {
+		Issuer string `json:"issuer"`
+		JWKS   string `json:"jwks_uri"`
+	}
+	require.NoError(t, json.Unmarshal(get(t, i.URL()+"/.well-known/openid-configuration"), &discovery))
+	assert.Equal(t, i.URL(), discovery.Issuer)
+	raw := get(t, discovery.JWKS)
+	assert.NotContains(t, string(raw), `"d":`, "the private key stays here")
+	keys, err := jwk.Parse(raw)
+	require.NoError(t, err)
+	parsed, err := jwt.Parse([]byte(token), jwt.WithKeySet(keys), jwt.WithIssuer(discovery.Issuer))
+	require.NoError(t, err)
+	message, err := jws.Parse([]byte(token))
+	require.NoError(t, err)
+	return parsed, message.Signatures()[0].ProtectedHeaders()
+}
+
+func claims(t *testing.T, token jwt.Token) map[string]any {
+	t.Helper()
+	raw, err := json.Marshal(token)
+	require.NoError(t, err)
+	var all map[string]any
+	require.NoError(t, json.Unmarshal(raw, &all))
+	return all
+}
+
+func TestAStrangerCanVerifyATokenAndItSaysWhatWasAsked(t *testing.T) {
+	t.Parallel()
+	i := serve(t, "")
+	status, body := ask(t, i, credentials("roles", "admin,auditor", "roles", "support", "email", "ada@example.com"))
+	require.Equal(t, http.StatusOK, status)
+	assert.Equal(t, "Bearer", body["token_type"])
+	assert.EqualValues(t, 900, body["expires_in"])
+
+	token, header := verify(t, i, body["access_token"].(string))
+	kind, _ := header.Type()
+	assert.Equal(t, "at+jwt", kind)
+	algorithm, _ := header.Algorithm()
+	assert.Equal(t, "RS256", algorithm.String())
+	id, _ := header.KeyID()
+	assert.NotEmpty(t, id, "without it, keys can't be rotated")
+
+	says := claims(t, token)
+	assert.Equal(t, "customer-1", says["sub"])
+	assert.Equal(t, []any{Audience}, says["aud"])
+	assert.Equal(t, "order:read order:write", says["scp"])
+	assert.Equal(t, []any{"admin", "auditor", "support"}, says["roles"])
+	assert.Equal(t, "ada@example.com", says["email"])
+	assert.NotEmpty(t, says["azp"])
+	assert.NotEmpty(t, says["jti"])
+	assert.Equal(t, says["iat"], says["nbf"])
+	issued, _ := token.IssuedAt()
+	expires, _ := token.Expiration()
+	assert.Equal(t, 15*time.Minute, expires.Sub(issued))
+}
+
+func TestWhatWasNotAskedIsNotClaimed(t *testing.T) {
+	t.Parallel()
+	i := serve(t, "")
+	first, err := i.Token("customer-1", "")
+	require.NoError(t, err)
+	second, err := i.Token("customer-1", "")
+	require.NoError(t, err)
+	token, _ := verify(t, i, first)
+	other, _ := verify(t, i, second)
+	says := claims(t, token)
+	for _, name := range []string{"scp", "roles", "email"} {
+		assert.NotContains(t, says, name)
+	}
+	assert.NotEqual(t, says["jti"], claims(t, other)["jti"])
+}
+
+func TestTheAudienceIsTheOneItWasTold(t *testing.T) {
+	t.Parallel()
+	i := serve(t, "", "api://another")
+	text, err := i.Token("customer-1", "order:read")
+	require.NoError(t, err)
+	token, _ := verify(t, i, text)
+	assert.Equal(t, []any{"api://another"}, claims(t, token)["aud"])
+}
+
+func TestARefreshTokenIsGoodOnce(t *testing.T) {
+	t.Parallel()
+	i := serve(t, "")
+	_, first := ask(t, i, credentials("roles", "admin"))
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first["refresh_token"].(string)}}
+
+	status, second := ask(t, i, form)
+	require.Equal(t, http.StatusOK, status)
+	assert.NotEqual(t, first["refresh_token"], second["refresh_token"])
+	token, _ := verify(t, i, second["access_token"].(string))
+	says := claims(t, token)
+	assert.Equal(t, "customer-1", says["sub"])
+	assert.Equal(t, "order:read order:write", says["scp"])
+	assert.Equal(t, []any{"admin"}, says["roles"])
+
+	status, refused := ask(t, i, form)
+	assert.Equal(t, http.StatusBadRequest, status)
+	assert.Equal(t, "invalid_grant", refused["error"])
+
+	status, _ = ask(t, i, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {second["refresh_token"].(string)}})
+	assert.Equal(t, http.StatusOK, status, "the one it was exchanged for is good")
+}
+
+func TestOneOfManyAtOnceGetsTheRefresh(t *testing.T) {
+	t.Parallel()
+	i := serve(t, "")
+	token := i.remember(grant{sub: "customer-1"})
+	var (
+		wait sync.WaitGroup
+		won  = make(chan struct{}, 32)
+	)
+	for range cap(won) {
+		wait.Go(func() {
+			if _, ok := i.redeem(token); ok {
+				won <- struct{}{}
+			}
+		})
+	}
+	wait.Wait()
+	assert.Len(t, won, 1)
+}
+
+func TestAnExpiredRefreshTokenIsRefusedAndForgotten(t *testing.T) {
+	t.Parallel()
+	i := serve(t, "")
+	expire := func(token string) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		g := i.refresh[token]
+		g.expires = time.Now().Add(-time.Second)
+		i.refresh[token] = g
+	}
+	used, left := i.remember(grant{sub: "a"}), i.remember(grant{sub: "b"})
+	expire(used)
+	_, ok := i.redeem(used)
+	assert.False(t, ok)
+	expire(left)
+	i.remember(grant{sub: "c"})
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	assert.NotContains(t, i.refresh, left)
+	assert.Len(t, i.refresh, 1)
+}
+
+func TestRefusalsSayWhatToSend(t *testing.T) {
+	t.Parallel()
+	i := serve(t, "")
+	for name, c := range map[string]struct {
+		form        url.Values
+		code, hints string
+	}{
+		"nothing":         {url.Values{}, "invalid_request", "grant_type"},
+		"no subject":      {url.Values{"grant_type": {"client_credentials"}}, "invalid_request", "sub"},
+		"another grant":   {url.Values{"grant_type": {"password"}}, "unsupported_grant_type", "client_credentials"},
+		"unknown refresh": {url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}}, "invalid_grant", "refresh token"},
+		"too much":        {url.Values{"grant_type": {strings.Repeat("x", 65<<10)}}, "invalid_request", "form"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			status, body := ask(t, i, c.form)
+			assert.Equal(t, http.StatusBadRequest, status)
+			assert.Equal(t, c.code, body["error"])
+			assert.Contains(t, body["error_description"], c.hints)
+			assert.NotContains(t, body, "access_token")
+		})
+	}
+}
+
+func TestAQueryIsNoForm(t *testing.T) {
+	t.Parallel()
+	i := serve(t, "")
+	res, err := http.Post(i.URL()+"/token?"+credentials().Encode(), "application/x-www-form-urlencoded", nil)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	assert.Equal(t, http.StatusBadRequest, res.StatusCode, "a token in a log's URL is a token lost")
+}
+
+func TestTokensOutliveARestart(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "stack", "issuer.pem")
+	before, err := New("http://127.0.0.1:7072", file)
+	require.NoError(t, err)
+	text, err := before.Token("customer-1", "order:read")
+	require.NoError(t, err)
+	after, err := New("http://127.0.0.1:7072", file)
+	require.NoError(t, err)
+	_, err = jwt.Parse([]byte(text), jwt.WithKeySet(after.public))
+	require.NoError(t, err)
+
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+
+	stranger, err := New("http://127.0.0.1:7072", "")
+	require.NoError(t, err)
+	_, err = jwt.Parse([]byte(text), jwt.WithKeySet(stranger.public))
+	require.Error(t, err, "another issuer's keys are others")
+}
+
+func TestADamagedKeyFileIsNamed(t *testing.T) {
+	t.Parallel()
+	for name, content := range map[string]string{
+		"no PEM": "hello",
+		"no key": "-----BEGIN RSA PRIVATE KEY-----\naGVsbG8=\n-----END RSA PRIVATE KEY-----\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "issuer.pem")
+			require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
+			_, err := New("http://127.0.0.1:7072", file)
+			require.ErrorContains(t, err, file)
+			require.ErrorContains(t, err, "delete it")
+		})
+	}
+}
+
+func TestItExplainsItself(t *testing.T) {
+	t.Parallel()
+	i := serve(t, "")
+	assert.Contains(t, string(get(t, i.URL()+"/")), "curl -s "+i.URL()+"/token")
+}
