@@ -11,7 +11,8 @@
 //   - When database and Redis are away, the last known value serves on for StaleIfError.
 //
 // One load per key and process runs at a time, however many wait for it, and belongs to none of them: a caller
-// who leaves does not abort it. Nothing that decides an order is ever read from here.
+// who leaves does not abort it. Only an invalidation starts another beside it, as who asks after a change must not
+// be answered by a load from before. Nothing that decides an order is ever read from here.
 package cache
 
 import (
@@ -115,7 +116,7 @@ func (c *Cache) Get(ctx context.Context, id string, load func(context.Context) (
 			return i.Entry, nil
 		case !i.missing && age < 2*c.o.SoftTTL:
 			c.stats.memory.Add(1)
-			c.flight.DoChan(id, func() (any, error) { return c.load(id, load) })
+			c.flight.DoChan(id, func() (any, error) { return c.refresh(id, load) })
 			return i.Entry, nil
 		}
 	}
@@ -134,24 +135,54 @@ func (c *Cache) Get(ctx context.Context, id string, load func(context.Context) (
 func (c *Cache) fill(id string, load func(context.Context) (Entry, error)) (Entry, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
 	defer cancel()
+	here, found := c.memory.GetIfPresent(id)
+	if found && c.believed(here) { // another flight landed since the caller looked
+		if here.missing {
+			c.stats.negative.Add(1)
+			return Entry{}, ErrNotFound
+		}
+		c.stats.memory.Add(1)
+		return here.Entry, nil
+	}
 	known, at, ok := c.fetch(ctx, id)
+	if found && known.Version < here.Version {
+		ok = false // Redis missed an invalidation that this process knows of
+	}
 	if ok && c.o.Now().Sub(at) < c.o.SoftTTL {
 		c.stats.redis.Add(1)
 		c.keep(id, &item{Entry: known, at: at})
 		return known, nil
 	}
 	c.stats.misses.Add(1)
+	entry, err := c.refresh(id, load)
+	if err == nil || errors.Is(err, ErrNotFound) {
+		return entry, err
+	}
+	if c.o.Now().Sub(at) < c.o.StaleIfError {
+		c.stats.stale.Add(1)
+		return known, nil
+	}
+	return Entry{}, err
+}
+
+// believed says whether an item answers without asking anybody.
+func (c *Cache) believed(i *item) bool {
+	limit := c.o.SoftTTL
+	if i.missing {
+		limit = c.o.NegativeTTL
+	}
+	return !i.dropped && i.at.UnixNano() > c.flushed.Load() && c.o.Now().Sub(i.at) < limit
+}
+
+// refresh loads, and falls back on memory when the database is away.
+func (c *Cache) refresh(id string, load func(context.Context) (Entry, error)) (Entry, error) {
 	entry, err := c.load(id, load)
 	if err == nil || errors.Is(err, ErrNotFound) {
 		return entry, err
 	}
-	if i, here := c.memory.GetIfPresent(id); here && !i.dropped && !i.missing && c.o.Now().Sub(i.at) < c.o.StaleIfError {
+	if i, ok := c.memory.GetIfPresent(id); ok && !i.dropped && !i.missing && c.o.Now().Sub(i.at) < c.o.StaleIfError {
 		c.stats.stale.Add(1)
 		return i.Entry, nil
-	}
-	if ok && c.o.Now().Sub(at) < c.o.StaleIfError {
-		c.stats.stale.Add(1)
-		return known, nil
 	}
 	return Entry{}, err
 }
@@ -183,9 +214,22 @@ func (c *Cache) load(id string, load func(context.Context) (Entry, error)) (entr
 	return entry, nil
 }
 
-// keep puts an item into memory unless a newer version is known there.
+// keep puts an item into memory unless a newer one is known there. An absence has no version: there the later
+// question counts.
 func (c *Cache) keep(id string, fresh *item) {
 	c.memory.Compute(id, func(old *item, found bool) (*item, otter.ComputeOp) {
+		if found && (fresh.missing || old.missing) {
+			if fresh.at.Before(old.at) {
+				return nil, otter.CancelOp
+			}
+			return fresh, otter.WriteOp
+		}
+		if found && fresh.missing {
+			if fresh.at.After(old.at) {
+				return fresh, otter.WriteOp
+			}
+			return nil, otter.CancelOp
+		}
 		if found && fresh.Version < old.Version && !(old.dropped && c.o.Now().Sub(old.at) > tombstone) {
 			return nil, otter.CancelOp
 		}
@@ -193,14 +237,17 @@ func (c *Cache) keep(id string, fresh *item) {
 	})
 }
 
-// drop makes the entry of id unusable here, and anything older than version unable to come back.
+// drop makes the entry of id unusable here, and anything older than version unable to come back. A load under way
+// may have read the old value: those who wait for it get it, those who come now start their own.
 func (c *Cache) drop(id string, version int64) {
+	defer c.flight.Forget(id)
 	c.memory.Compute(id, func(old *item, found bool) (*item, otter.ComputeOp) {
 		if found && old.Version >= version && !old.missing {
 			return nil, otter.CancelOp
 		}
 		return &item{Entry: Entry{Version: version}, dropped: true, at: c.o.Now()}, otter.WriteOp
 	})
+	c.flight.Forget(id) // who asks from now on must not be answered by a load from before
 }
 
 // jittered spreads expiries, so that what was filled together does not expire together.

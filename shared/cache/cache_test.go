@@ -137,9 +137,12 @@ func TestLostMessageIsBoundedBySoftTTL(t *testing.T) {
 	now.Advance(2 * time.Second)
 	get(t, c, v) // may still be old, and starts the refresh
 	require.Eventually(t, func() bool { return get(t, c, v) == "1" }, 10*time.Second, time.Millisecond)
+
+	idle := open(t, server, now) // without a refresh of its own under way
+	require.Equal(t, "1", get(t, idle, v))
 	v.version.Store(2)
 	now.Advance(61 * time.Second)
-	require.Equal(t, "2", get(t, c, v), "after twice the soft TTL nothing old is served")
+	require.Equal(t, "2", get(t, idle, v), "after twice the soft TTL nothing old is served")
 }
 
 // CX-17: a load that began before a change ends after it. What it read must not come back.
@@ -174,6 +177,62 @@ func TestCX17SlowFillerCannotBringBackTheOldValue(t *testing.T) {
 			assert.Equal(t, "1", get(t, other, v), "not from Redis either")
 		})
 	}
+}
+
+func TestWhoAsksAfterAnInvalidationIsNotAnsweredByAnOlderLoad(t *testing.T) {
+	t.Parallel()
+	now, v := newClock(), &truth{}
+	c := open(t, nil, now)
+	reading, release, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		_, err := c.Get(ctx, "1", func(context.Context) (cache.Entry, error) {
+			close(reading)
+			<-release
+			return cache.Entry{Body: []byte("0"), Version: 0}, nil
+		})
+		assert.NoError(t, err)
+	}()
+	<-reading
+	v.version.Store(1)
+	c.Invalidate(ctx, "1", 1)
+	asking, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	e, err := c.Get(asking, "1", v.load)
+	close(release)
+	<-done
+	require.NoError(t, err)
+	assert.Equal(t, "1", string(e.Body))
+	assert.Equal(t, "1", get(t, c, v), "nor does the older load put its value over the newer")
+}
+
+func TestRedisThatMissedAnInvalidationIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	server, now, v := miniredis.RunT(t), newClock(), &truth{}
+	c := open(t, server, now)
+	require.Equal(t, "0", get(t, c, v))
+	old, err := server.Get("product:1")
+	require.NoError(t, err)
+	v.version.Store(1)
+	c.Invalidate(ctx, "1", 1)
+	require.NoError(t, server.Set("product:1", old)) // as after a failover that lost the write
+	assert.Equal(t, "1", get(t, c, v))
+}
+
+func TestDeletionIsRemembered(t *testing.T) {
+	t.Parallel()
+	now, v := newClock(), &truth{}
+	v.version.Store(7)
+	c := open(t, nil, now)
+	require.Equal(t, "7", get(t, c, v))
+	missing := cache.ErrNotFound
+	v.err.Store(&missing)
+	now.Advance(61 * time.Second)
+	for range 3 {
+		_, err := c.Get(ctx, "1", v.load)
+		require.ErrorIs(t, err, cache.ErrNotFound)
+	}
+	assert.EqualValues(t, 2, v.loads.Load(), "one for the value, one for its absence")
 }
 
 func TestAbsenceIsRemembered(t *testing.T) {
@@ -219,6 +278,91 @@ func TestRedisAwayCostsNothingButLoads(t *testing.T) {
 	c.Invalidate(ctx, "1", 1)
 	v.version.Store(1)
 	assert.Equal(t, "1", get(t, c, v))
+}
+
+// Who changed a value and reads it back must not be handed what a load read before the change.
+func TestReaderAfterAChangeDoesNotJoinAnOlderLoad(t *testing.T) {
+	t.Parallel()
+	c, v := open(t, nil, newClock()), &truth{}
+	reading, release, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		_, err := c.Get(ctx, "1", func(context.Context) (cache.Entry, error) {
+			close(reading)
+			<-release
+			return cache.Entry{Body: []byte("0"), Version: 0}, nil
+		})
+		assert.NoError(t, err)
+	}()
+	<-reading
+	v.version.Store(1)
+	c.Invalidate(ctx, "1", 1)
+	short, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	e, err := c.Get(short, "1", v.load)
+	assert.NoError(t, err)
+	assert.Equal(t, "1", string(e.Body))
+	close(release)
+	<-done
+	assert.Equal(t, "1", get(t, c, v), "and the older load does not undo it")
+}
+
+func TestReaderWhoJoinsAFailingRefreshGetsTheLastKnownValue(t *testing.T) {
+	t.Parallel()
+	now, v := newClock(), &truth{}
+	c := open(t, nil, now)
+	require.Equal(t, "0", get(t, c, v))
+	reading, release := make(chan struct{}), make(chan struct{})
+	now.Advance(31 * time.Second)
+	_, err := c.Get(ctx, "1", func(context.Context) (cache.Entry, error) { // serves, and refreshes behind
+		close(reading)
+		<-release
+		return cache.Entry{}, errors.New("database away")
+	})
+	require.NoError(t, err)
+	<-reading
+	now.Advance(time.Minute) // too old to be served unasked
+	joined := make(chan error, 1)
+	go func() {
+		_, err := c.Get(ctx, "1", func(context.Context) (cache.Entry, error) {
+			return cache.Entry{}, errors.New("database away")
+		})
+		joined <- err
+	}()
+	close(release)
+	assert.NoError(t, <-joined)
+}
+
+func TestAbsenceReplacesWhatWasKnownBefore(t *testing.T) {
+	t.Parallel()
+	now, v := newClock(), &truth{}
+	v.version.Store(7)
+	c := open(t, nil, now)
+	require.Equal(t, "7", get(t, c, v))
+	missing := cache.ErrNotFound
+	v.err.Store(&missing)
+	now.Advance(61 * time.Second)
+	for range 3 {
+		_, err := c.Get(ctx, "1", v.load)
+		require.ErrorIs(t, err, cache.ErrNotFound)
+	}
+	assert.EqualValues(t, 2, v.loads.Load(), "the absence is remembered")
+	away := errors.New("database away")
+	v.err.Store(&away)
+	now.Advance(6 * time.Second)
+	_, err := c.Get(ctx, "1", v.load)
+	assert.ErrorIs(t, err, away, "what was deleted does not come back")
+}
+
+func TestForeignValueInRedisIsMended(t *testing.T) {
+	t.Parallel()
+	server, now, v := miniredis.RunT(t), newClock(), &truth{}
+	require.NoError(t, server.Set("product:1", "left by somebody else"))
+	first, second := open(t, server, now), open(t, server, now)
+	require.Equal(t, "0", get(t, first, v))
+	require.Equal(t, "0", get(t, second, v))
+	assert.EqualValues(t, 1, v.loads.Load())
+	assert.Zero(t, first.Stats().RedisErrors)
 }
 
 func BenchmarkMemoryHit(b *testing.B) {

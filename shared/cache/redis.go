@@ -11,19 +11,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// In Redis a value is `version|JSON`; a tombstone is `version|`.
+// In Redis a value is `version|JSON`; a tombstone is `version|`. What is neither,
+// left there by somebody else, counts as older than everything, so that the next fill mends it.
 
 // storeScript keeps a value unless a newer one, or a tombstone for a newer one, is there.
 var storeScript = redis.NewScript(`
 local known = redis.call('GET', KEYS[1])
-if known and tonumber(string.match(known, '^(%d+)|')) > tonumber(ARGV[1]) then return 0 end
+if known and tonumber(string.match(known, '^(%d+)|') or -1) > tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1] .. '|' .. ARGV[2], 'PX', ARGV[3])
 return 1`)
 
 // dropScript replaces a value by a tombstone of the new version, unless the value is that new already.
 var dropScript = redis.NewScript(`
 local known = redis.call('GET', KEYS[1])
-if known and tonumber(string.match(known, '^(%d+)|')) >= tonumber(ARGV[1]) then return 0 end
+if known and tonumber(string.match(known, '^(%d+)|') or -1) >= tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1] .. '|', 'PX', ARGV[2])
 return 1`)
 
@@ -123,6 +124,7 @@ func (c *Cache) Listen(ctx context.Context) {
 func (c *Cache) forget(id string, version int64, whole bool) {
 	if whole {
 		c.memory.Invalidate(id)
+		c.flight.Forget(id)
 		return
 	}
 	c.drop(id, version)
