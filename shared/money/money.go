@@ -5,6 +5,7 @@
 package money
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -134,7 +135,9 @@ func (m *Money) UnmarshalJSON(raw []byte) error {
 		Amount   *string `json:"amount"`
 		Currency *string `json:"currency"`
 	}
-	if err := json.Unmarshal(raw, &doc); err != nil || doc.Amount == nil || doc.Currency == nil {
+	strict := json.NewDecoder(bytes.NewReader(raw))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(&doc); err != nil || doc.Amount == nil || doc.Currency == nil {
 		return fmt.Errorf(`%w: want {"amount": "19.99", "currency": "USD"}`, ErrAmount)
 	}
 	parsed, err := Parse(*doc.Amount, *doc.Currency)

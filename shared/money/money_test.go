@@ -42,6 +42,8 @@ func TestParse(t *testing.T) {
 		{"1e3", "USD", "", money.ErrAmount},
 		{"٣", "USD", "", money.ErrAmount},
 		{"92233720368547758.08", "USD", "", money.ErrOverflow},
+		{"-1.50", "VED", "-1.50 VED", nil},
+		{"--1", "USD", "", money.ErrAmount},
 		{"1", "usd", "", money.ErrCurrency},
 		{"1", "", "", money.ErrCurrency},
 	} {
@@ -84,6 +86,16 @@ func TestJSONRoundTrip(t *testing.T) {
 		require.NoError(t, json.Unmarshal(text, &back))
 		require.Equal(t, m, back)
 	})
+}
+
+func TestJSONIsReadStrictly(t *testing.T) {
+	for _, raw := range []string{
+		`null`, `"19.99"`, `{}`, `{"amount":"1"}`, `{"currency":"USD"}`, `{"amount":1,"currency":"USD"}`,
+		`{"amount":"1","currency":"USD","cents":100}`,
+	} {
+		var m money.Money
+		assert.ErrorIs(t, json.Unmarshal([]byte(raw), &m), money.ErrAmount, raw)
+	}
 }
 
 func FuzzMoneyJSON(f *testing.F) {

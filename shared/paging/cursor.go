@@ -27,9 +27,10 @@ const (
 var ErrBadCursor = errors.New("the cursor does not belong to this list")
 
 const (
-	version   = 1
-	macSize   = 16
-	maxCursor = 1024
+	version = 1
+	macSize = 16
+	// maxCursor fits 200 characters of which JSON makes six bytes each, the longest name there is, and an id.
+	maxCursor = 2048
 )
 
 // Codec writes and reads cursors.
@@ -68,7 +69,11 @@ func (c *Codec) Encode(scope string, position any) (string, error) {
 		return "", fmt.Errorf("writing a cursor: %w", err)
 	}
 	raw := append([]byte{version}, body...)
-	return base64.RawURLEncoding.EncodeToString(append(raw, mac(c.keys[0], scope, raw)...)), nil
+	cursor := base64.RawURLEncoding.EncodeToString(append(raw, mac(c.keys[0], scope, raw)...))
+	if len(cursor) > maxCursor {
+		return "", fmt.Errorf("writing a cursor: it has %d bytes, and Decode takes %d", len(cursor), maxCursor)
+	}
+	return cursor, nil
 }
 
 // Decode reads a cursor of the scope into position. Anything else is ErrBadCursor.

@@ -2,6 +2,7 @@ package paging_test
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -33,6 +34,20 @@ func TestCursorOfOneListMeansNothingToAnother(t *testing.T) {
 			require.ErrorIs(t, codec.Decode(paging.Scope(b...), cursor, &got), paging.ErrBadCursor)
 		}
 	})
+}
+
+func TestWhatEncodeWritesDecodeReads(t *testing.T) {
+	codec := paging.NewCodec([]byte("secret"))
+	for _, longest := range []string{strings.Repeat("<", 200), strings.Repeat("\u2028", 200), strings.Repeat("👟", 200)} {
+		want := position{longest, "018cc251-f400-7000-8000-000000000000"}
+		cursor, err := codec.Encode("list", want)
+		require.NoError(t, err)
+		var got position
+		require.NoError(t, codec.Decode("list", cursor, &got), "%d bytes", len(cursor))
+		assert.Equal(t, want, got)
+	}
+	_, err := codec.Encode("list", position{strings.Repeat("a", 2000), ""})
+	require.ErrorContains(t, err, "bytes", "rather than a cursor that nobody can use")
 }
 
 func TestTamperedCursorIsRefused(t *testing.T) {
