@@ -19,9 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func serve(t *testing.T, keyFile string, audiences ...string) *Issuer {
+func serve(t *testing.T, o Options) *Issuer {
 	t.Helper()
-	i, stop, err := Serve("127.0.0.1:0", keyFile, audiences...)
+	i, stop, err := Serve("127.0.0.1:0", o)
 	require.NoError(t, err)
 	t.Cleanup(stop)
 	return i
@@ -90,7 +90,7 @@ func claims(t *testing.T, token jwt.Token) map[string]any {
 
 func TestAStrangerCanVerifyATokenAndItSaysWhatWasAsked(t *testing.T) {
 	t.Parallel()
-	i := serve(t, "")
+	i := serve(t, Options{})
 	status, body := ask(t, i, credentials("roles", "admin,auditor", "roles", "support", "email", "ada@example.com"))
 	require.Equal(t, http.StatusOK, status)
 	assert.Equal(t, "Bearer", body["token_type"])
@@ -120,7 +120,7 @@ func TestAStrangerCanVerifyATokenAndItSaysWhatWasAsked(t *testing.T) {
 
 func TestWhatWasNotAskedIsNotClaimed(t *testing.T) {
 	t.Parallel()
-	i := serve(t, "")
+	i := serve(t, Options{})
 	first, err := i.Token("customer-1", "")
 	require.NoError(t, err)
 	second, err := i.Token("customer-1", "")
@@ -136,47 +136,74 @@ func TestWhatWasNotAskedIsNotClaimed(t *testing.T) {
 
 func TestTheAudienceIsTheOneItWasTold(t *testing.T) {
 	t.Parallel()
-	i := serve(t, "", "api://another")
+	i := serve(t, Options{Audience: "api://another"})
 	text, err := i.Token("customer-1", "order:read")
 	require.NoError(t, err)
 	token, _ := verify(t, i, text)
 	assert.Equal(t, []any{"api://another"}, claims(t, token)["aud"])
 }
 
+func refreshing(body map[string]any, more ...string) url.Values {
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {body["refresh_token"].(string)}}
+	for n := 0; n < len(more); n += 2 {
+		form.Add(more[n], more[n+1])
+	}
+	return form
+}
+
 func TestARefreshTokenIsGoodOnce(t *testing.T) {
 	t.Parallel()
-	i := serve(t, "")
+	i := serve(t, Options{})
 	_, first := ask(t, i, credentials("roles", "admin"))
-	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {first["refresh_token"].(string)}}
 
-	status, second := ask(t, i, form)
+	status, second := ask(t, i, refreshing(first))
 	require.Equal(t, http.StatusOK, status)
-	assert.NotEqual(t, first["refresh_token"], second["refresh_token"])
 	token, _ := verify(t, i, second["access_token"].(string))
 	says := claims(t, token)
 	assert.Equal(t, "customer-1", says["sub"])
 	assert.Equal(t, "order:read order:write", says["scp"])
 	assert.Equal(t, []any{"admin"}, says["roles"])
 
-	status, refused := ask(t, i, form)
+	status, third := ask(t, i, refreshing(second))
+	require.Equal(t, http.StatusOK, status, "the one it was exchanged for is good")
+
+	status, refused := ask(t, i, refreshing(first))
 	assert.Equal(t, http.StatusBadRequest, status)
 	assert.Equal(t, "invalid_grant", refused["error"])
+	status, _ = ask(t, i, refreshing(third))
+	assert.Equal(t, http.StatusBadRequest, status, "one of the family was copied: it ends as a whole")
+}
 
-	status, _ = ask(t, i, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {second["refresh_token"].(string)}})
-	assert.Equal(t, http.StatusOK, status, "the one it was exchanged for is good")
+func TestARefreshNarrowsButNeverWidens(t *testing.T) {
+	t.Parallel()
+	i := serve(t, Options{})
+	_, first := ask(t, i, credentials())
+	status, narrow := ask(t, i, refreshing(first, "scope", "order:read"))
+	require.Equal(t, http.StatusOK, status)
+	token, _ := verify(t, i, narrow["access_token"].(string))
+	assert.Equal(t, "order:read", claims(t, token)["scp"])
+
+	status, wide := ask(t, i, refreshing(narrow))
+	require.Equal(t, http.StatusOK, status)
+	token, _ = verify(t, i, wide["access_token"].(string))
+	assert.Equal(t, "order:read order:write", claims(t, token)["scp"], "the grant stays as wide as it was")
+
+	status, refused := ask(t, i, refreshing(wide, "scope", "order:read webhook:manage"))
+	assert.Equal(t, http.StatusBadRequest, status)
+	assert.Equal(t, "invalid_scope", refused["error"])
 }
 
 func TestOneOfManyAtOnceGetsTheRefresh(t *testing.T) {
 	t.Parallel()
-	i := serve(t, "")
-	token := i.remember(grant{sub: "customer-1"})
+	out, now := newGrants(), time.Now()
+	token := out.begin(grant{sub: "customer-1"}, now)
 	var (
 		wait sync.WaitGroup
 		won  = make(chan struct{}, 32)
 	)
 	for range cap(won) {
 		wait.Go(func() {
-			if _, ok := i.redeem(token); ok {
+			if _, _, ok := out.redeem(token, now); ok {
 				won <- struct{}{}
 			}
 		})
@@ -187,35 +214,31 @@ func TestOneOfManyAtOnceGetsTheRefresh(t *testing.T) {
 
 func TestAnExpiredRefreshTokenIsRefusedAndForgotten(t *testing.T) {
 	t.Parallel()
-	i := serve(t, "")
-	expire := func(token string) {
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		g := i.refresh[token]
-		g.expires = time.Now().Add(-time.Second)
-		i.refresh[token] = g
-	}
-	used, left := i.remember(grant{sub: "a"}), i.remember(grant{sub: "b"})
-	expire(used)
-	_, ok := i.redeem(used)
+	out, now := newGrants(), time.Now()
+	used := out.begin(grant{sub: "a"}, now)
+	later := now.Add(refreshLife)
+	what, next, ok := out.redeem(used, later)
+	require.True(t, ok, "its last moment")
+	assert.Equal(t, "a", what.sub)
+	_, _, ok = out.redeem(next, later.Add(refreshLife+1))
 	assert.False(t, ok)
-	expire(left)
-	i.remember(grant{sub: "c"})
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	assert.NotContains(t, i.refresh, left)
-	assert.Len(t, i.refresh, 1)
+
+	out.begin(grant{sub: "never used"}, now)
+	out.begin(grant{sub: "c"}, now.Add(refreshLife+1))
+	assert.Len(t, out.families, 1, "the old are swept when a new one begins")
 }
 
 func TestRefusalsSayWhatToSend(t *testing.T) {
 	t.Parallel()
-	i := serve(t, "")
+	i := serve(t, Options{})
 	for name, c := range map[string]struct {
 		form        url.Values
 		code, hints string
 	}{
 		"nothing":         {url.Values{}, "invalid_request", "grant_type"},
 		"no subject":      {url.Values{"grant_type": {"client_credentials"}}, "invalid_request", "sub"},
+		"two subjects":    {credentials("sub", "customer-2"), "invalid_request", "more than once"},
+		"a broken scope":  {url.Values{"grant_type": {"client_credentials"}, "sub": {"a"}, "scope": {"a  b"}}, "invalid_scope", "one space"},
 		"another grant":   {url.Values{"grant_type": {"password"}}, "unsupported_grant_type", "client_credentials"},
 		"unknown refresh": {url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}}, "invalid_grant", "refresh token"},
 		"too much":        {url.Values{"grant_type": {strings.Repeat("x", 65<<10)}}, "invalid_request", "form"},
@@ -231,23 +254,31 @@ func TestRefusalsSayWhatToSend(t *testing.T) {
 	}
 }
 
-func TestAQueryIsNoForm(t *testing.T) {
+func TestOnlyAFormIsAForm(t *testing.T) {
 	t.Parallel()
-	i := serve(t, "")
+	i := serve(t, Options{})
 	res, err := http.Post(i.URL()+"/token?"+credentials().Encode(), "application/x-www-form-urlencoded", nil)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
-	assert.Equal(t, http.StatusBadRequest, res.StatusCode, "a token in a log's URL is a token lost")
+	assert.Equal(t, http.StatusBadRequest, res.StatusCode)
+
+	res, err = http.Post(i.URL()+"/token", "application/json", strings.NewReader(`{"grant_type":"client_credentials","sub":"a"}`))
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	assert.Equal(t, http.StatusBadRequest, res.StatusCode)
+	raw, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	assert.Contains(t, string(raw), "application/x-www-form-urlencoded")
 }
 
 func TestTokensOutliveARestart(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "stack", "issuer.pem")
-	before, err := New("http://127.0.0.1:7072", file)
+	before, err := New("http://127.0.0.1:7072", Options{KeyFile: file})
 	require.NoError(t, err)
 	text, err := before.Token("customer-1", "order:read")
 	require.NoError(t, err)
-	after, err := New("http://127.0.0.1:7072", file)
+	after, err := New("http://127.0.0.1:7072", Options{KeyFile: file})
 	require.NoError(t, err)
 	_, err = jwt.Parse([]byte(text), jwt.WithKeySet(after.public))
 	require.NoError(t, err)
@@ -256,7 +287,7 @@ func TestTokensOutliveARestart(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 
-	stranger, err := New("http://127.0.0.1:7072", "")
+	stranger, err := New("http://127.0.0.1:7072", Options{})
 	require.NoError(t, err)
 	_, err = jwt.Parse([]byte(text), jwt.WithKeySet(stranger.public))
 	require.Error(t, err, "another issuer's keys are others")
@@ -272,7 +303,7 @@ func TestADamagedKeyFileIsNamed(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "issuer.pem")
 			require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
-			_, err := New("http://127.0.0.1:7072", file)
+			_, err := New("http://127.0.0.1:7072", Options{KeyFile: file})
 			require.ErrorContains(t, err, file)
 			require.ErrorContains(t, err, "delete it")
 		})
@@ -281,6 +312,6 @@ func TestADamagedKeyFileIsNamed(t *testing.T) {
 
 func TestItExplainsItself(t *testing.T) {
 	t.Parallel()
-	i := serve(t, "")
+	i := serve(t, Options{})
 	assert.Contains(t, string(get(t, i.URL()+"/")), "curl -s "+i.URL()+"/token")
 }
