@@ -182,27 +182,25 @@ func (s *stack) migrate(ctx context.Context, say func(string)) (string, error) {
 }
 
 // seed fills an empty database with the demo catalog.
-func (s *stack) seed(ctx context.Context, _ func(string)) (result string, err error) {
-	pools, err := postgres.Open(ctx, s.env["DATABASE_URL"], postgres.Budget{Orders: 1, Reads: 1, Background: 1, Acquire: 10 * time.Second})
-	if err != nil {
-		return "", err
-	}
-	defer pools.Close()
-	empty, err := catalog.Empty(ctx, pools.Reads)
-	if err != nil {
-		return "", err
-	}
-	if !empty {
-		return "as it was", nil
+func (s *stack) seed(ctx context.Context, _ func(string)) (string, error) {
+	empty, err := isEmpty(ctx, s.env["DATABASE_URL"])
+	if err != nil || !empty {
+		return "as it was", err
 	}
 	rows, err := demo.Products()
 	if err != nil {
 		return "", err
 	}
-	if err := catalog.Import(ctx, pools.Orders, rows, func(int, int) {}); err != nil {
-		return "", err
+	return fmt.Sprintf("%d demo products", len(rows)), importRows(ctx, s.env["DATABASE_URL"], rows, func(int, int) {})
+}
+
+func isEmpty(ctx context.Context, address string) (bool, error) {
+	pools, err := postgres.Open(ctx, address, postgres.Budget{Orders: 1, Reads: 1, Background: 1, Acquire: 10 * time.Second})
+	if err != nil {
+		return false, err
 	}
-	return fmt.Sprintf("%d demo products", len(rows)), nil
+	defer pools.Close()
+	return catalog.Empty(ctx, pools.Reads)
 }
 
 // begin takes the checkout for one stack and checks that nothing is in its way.
