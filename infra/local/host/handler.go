@@ -195,7 +195,7 @@ func (h *handler) log(level slog.Level, message string, err error) {
 }
 
 // maxCrashes within the window end the host.
-const maxCrashes = 4
+const maxCrashes = 3
 
 // crashes counts errors that lie close together: after a quiet window the count begins anew.
 type crashes struct {
