@@ -158,7 +158,7 @@ func (c *Cache) fill(id string, load func(context.Context) (Entry, error)) (Entr
 	if err == nil || errors.Is(err, ErrNotFound) {
 		return entry, err
 	}
-	if c.o.Now().Sub(at) < c.o.StaleIfError {
+	if ok && c.o.Now().Sub(at) < c.o.StaleIfError {
 		c.stats.stale.Add(1)
 		return known, nil
 	}
@@ -224,12 +224,6 @@ func (c *Cache) keep(id string, fresh *item) {
 			}
 			return fresh, otter.WriteOp
 		}
-		if found && fresh.missing {
-			if fresh.at.After(old.at) {
-				return fresh, otter.WriteOp
-			}
-			return nil, otter.CancelOp
-		}
 		if found && fresh.Version < old.Version && !(old.dropped && c.o.Now().Sub(old.at) > tombstone) {
 			return nil, otter.CancelOp
 		}
@@ -240,14 +234,13 @@ func (c *Cache) keep(id string, fresh *item) {
 // drop makes the entry of id unusable here, and anything older than version unable to come back. A load under way
 // may have read the old value: those who wait for it get it, those who come now start their own.
 func (c *Cache) drop(id string, version int64) {
-	defer c.flight.Forget(id)
 	c.memory.Compute(id, func(old *item, found bool) (*item, otter.ComputeOp) {
 		if found && old.Version >= version && !old.missing {
 			return nil, otter.CancelOp
 		}
 		return &item{Entry: Entry{Version: version}, dropped: true, at: c.o.Now()}, otter.WriteOp
 	})
-	c.flight.Forget(id) // who asks from now on must not be answered by a load from before
+	c.flight.Forget(id)
 }
 
 // jittered spreads expiries, so that what was filled together does not expire together.

@@ -216,6 +216,11 @@ func TestRedisThatMissedAnInvalidationIsNotBelieved(t *testing.T) {
 	v.version.Store(1)
 	c.Invalidate(ctx, "1", 1)
 	require.NoError(t, server.Set("product:1", old)) // as after a failover that lost the write
+	away := errors.New("database away")
+	v.err.Store(&away)
+	_, err = c.Get(ctx, "1", v.load)
+	require.ErrorIs(t, err, away, "not even in place of the database")
+	v.err.Store(nil)
 	assert.Equal(t, "1", get(t, c, v))
 }
 
@@ -280,31 +285,16 @@ func TestRedisAwayCostsNothingButLoads(t *testing.T) {
 	assert.Equal(t, "1", get(t, c, v))
 }
 
-// Who changed a value and reads it back must not be handed what a load read before the change.
-func TestReaderAfterAChangeDoesNotJoinAnOlderLoad(t *testing.T) {
-	t.Parallel()
-	c, v := open(t, nil, newClock()), &truth{}
-	reading, release, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		_, err := c.Get(ctx, "1", func(context.Context) (cache.Entry, error) {
-			close(reading)
-			<-release
-			return cache.Entry{Body: []byte("0"), Version: 0}, nil
-		})
-		assert.NoError(t, err)
-	}()
-	<-reading
-	v.version.Store(1)
-	c.Invalidate(ctx, "1", 1)
-	short, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	e, err := c.Get(short, "1", v.load)
-	assert.NoError(t, err)
-	assert.Equal(t, "1", string(e.Body))
-	close(release)
-	<-done
-	assert.Equal(t, "1", get(t, c, v), "and the older load does not undo it")
+// looked is a context that tells when somebody begins to wait under it.
+type looked struct {
+	context.Context
+	tell func()
+}
+
+// Done implements context.Context.
+func (l looked) Done() <-chan struct{} {
+	l.tell()
+	return l.Context.Done()
 }
 
 func TestReaderWhoJoinsAFailingRefreshGetsTheLastKnownValue(t *testing.T) {
@@ -322,36 +312,11 @@ func TestReaderWhoJoinsAFailingRefreshGetsTheLastKnownValue(t *testing.T) {
 	require.NoError(t, err)
 	<-reading
 	now.Advance(time.Minute) // too old to be served unasked
-	joined := make(chan error, 1)
-	go func() {
-		_, err := c.Get(ctx, "1", func(context.Context) (cache.Entry, error) {
-			return cache.Entry{}, errors.New("database away")
-		})
-		joined <- err
-	}()
-	close(release)
-	assert.NoError(t, <-joined)
-}
-
-func TestAbsenceReplacesWhatWasKnownBefore(t *testing.T) {
-	t.Parallel()
-	now, v := newClock(), &truth{}
-	v.version.Store(7)
-	c := open(t, nil, now)
-	require.Equal(t, "7", get(t, c, v))
-	missing := cache.ErrNotFound
-	v.err.Store(&missing)
-	now.Advance(61 * time.Second)
-	for range 3 {
-		_, err := c.Get(ctx, "1", v.load)
-		require.ErrorIs(t, err, cache.ErrNotFound)
-	}
-	assert.EqualValues(t, 2, v.loads.Load(), "the absence is remembered")
-	away := errors.New("database away")
-	v.err.Store(&away)
-	now.Advance(6 * time.Second)
-	_, err := c.Get(ctx, "1", v.load)
-	assert.ErrorIs(t, err, away, "what was deleted does not come back")
+	// A caller joins the refresh, then looks at how long it may wait: that look lets the refresh fail.
+	e, err := c.Get(looked{ctx, sync.OnceFunc(func() { close(release) })}, "1", v.load)
+	assert.NoError(t, err)
+	assert.Equal(t, "0", string(e.Body))
+	assert.EqualValues(t, 1, v.loads.Load(), "it joined")
 }
 
 func TestForeignValueInRedisIsMended(t *testing.T) {
