@@ -53,6 +53,14 @@ func beHandler() {
 		<-r.Context().Done()
 		note("gone")
 	})
+	mux.HandleFunc("/leave-then-hang", func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := os.ReadFile(os.Getenv("NOTES"))
+		note("leave-then-hang")
+		if !strings.Contains(string(text), "leave-then-hang") {
+			exit("200")
+		}
+		<-r.Context().Done()
+	})
 	mux.HandleFunc("/until/{file}", func(w http.ResponseWriter, r *http.Request) {
 		note("until")
 		for os.Remove(os.Getenv("NOTES")+"."+r.PathValue("file")) != nil {

@@ -237,10 +237,19 @@ func TestFunctionTimeout(t *testing.T) {
 	assert.Equal(t, "data: 1\n\n", a.body)
 }
 
+// A request that was sent again takes the process with it that it is at now.
+func TestFunctionTimeoutAfterResending(t *testing.T) {
+	t.Parallel()
+	f := start(t, setup{hostJSON: map[string]any{"functionTimeout": "00:00:01"}, limits: Limits{Grace: quick.Grace}})
+	assert.Equal(t, http.StatusInternalServerError, f.get("/leave-then-hang").status)
+	eventually(t, func() bool { return len(f.starts()) == 3 })
+	assert.Equal(t, http.StatusOK, f.get("/api").status)
+}
+
 // The time a request waits for a slow start counts: when it is over, the process that is still starting is killed.
 func TestWaitingForASlowStartCounts(t *testing.T) {
 	t.Parallel()
-	f, err := load(t, setup{limits: quick, hostJSON: map[string]any{"functionTimeout": "00:00:01"}, options: func(o *Options) {
+	f, err := load(t, setup{limits: quick, hostJSON: map[string]any{"functionTimeout": "00:00:01", "initializationTimeout": "01:00:00"}, options: func(o *Options) {
 		o.Env = append(o.Env, "LISTEN_WHEN="+filepath.Join(filepath.Dir(o.StateDir), "listen"))
 	}})
 	require.NoError(t, err)

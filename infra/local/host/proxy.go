@@ -17,7 +17,6 @@ func newProxy(j *job) *httputil.ReverseProxy {
 		Rewrite:        j.rewrite,
 		Transport:      resender{job: j},
 		BufferPool:     &buffers{},
-		FlushInterval:  -1, // what the handler has written is the client's, also when the handler dies over the rest
 		ModifyResponse: j.modify,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			j.failed(w, invocationOf(r.Context()), err)

@@ -192,6 +192,14 @@ func (j *job) serveFunction(w http.ResponseWriter, r *http.Request, in *invocati
 		return
 	}
 	w.Header()["Content-Type"] = nil // the handler's or none: never a guess
+	defer func() {
+		if cut := recover(); cut != nil {
+			// The handler died over its answer. What it had written is the client's before the connection breaks; a
+			// failure to send it changes nothing.
+			_ = http.NewResponseController(w).Flush()
+			panic(cut)
+		}
+	}()
 	j.proxy.ServeHTTP(w, r.WithContext(ctx))
 }
 
