@@ -2,7 +2,7 @@
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # Built and put in make's place, not "go run": who kills make ends the stack with it. With the flags of the
 # handler's own build, so that a first start compiles what both need once.
-LOCAL := CGO_ENABLED=0 go build -trimpath -o .local/bin/local ./infra/local && exec .local/bin/local
+LOCAL := { test -x .local/bin/local || echo 'Building the local stack: the first time takes a minute or two.' >&2; } && CGO_ENABLED=0 go build -trimpath -o .local/bin/local ./infra/local && exec .local/bin/local
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/company/order-catalog-service/infra/local/child"
+	"github.com/company/order-catalog-service/shared/redis"
 )
 
 // ports are the stack's addresses on 127.0.0.1.
@@ -129,13 +129,12 @@ func reachRedis(ctx context.Context, url string) error {
 	if url == "" {
 		return nil
 	}
-	options, err := redis.ParseURL(url)
+	client, err := redis.Open(url)
 	if err != nil {
-		return errors.New("REDIS_URL is not a Redis URL (redis://user:password@host:port/0, or rediss:// with TLS)")
+		return fmt.Errorf("REDIS_URL: %w", err)
 	}
-	client := redis.NewClient(options)
 	defer func() { _ = client.Close() }()
-	if err := client.Ping(ctx).Err(); err != nil {
+	if err := redis.Ping(ctx, client); err != nil {
 		return fmt.Errorf("REDIS_URL is set, but the server can't be used: %w", err)
 	}
 	return nil

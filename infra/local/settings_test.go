@@ -57,7 +57,7 @@ func TestEverythingInTheWayIsSaidAtOnce(t *testing.T) {
 	assert.NotContains(t, err.Error(), "s3cret")
 
 	err = check(t.Context(), p, given{redis: "s3cret://", database: "x"}, 0)
-	require.ErrorContains(t, err, "REDIS_URL is not a Redis URL")
+	require.ErrorContains(t, err, "REDIS_URL: not a Redis URL")
 	assert.NotContains(t, err.Error(), "s3cret")
 }
 
