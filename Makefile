@@ -15,7 +15,7 @@ run: ## Run the whole stack on this machine until Ctrl-C
 	@$(LOCAL) run
 
 test: ## Run all tests against a throw-away PostgreSQL and Redis
-	@$(LOCAL) services -- go test -race -shuffle=on -timeout 20m ./...
+	@$(LOCAL) services -- go test -p 1 -race -shuffle=on -timeout 20m ./...
 
 check: ## What CI runs: format, vet, lint, tidy, tests, fuzz targets, package
 	@files=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$files" || { echo "not formatted (make fmt mends it): $$files"; exit 1; }

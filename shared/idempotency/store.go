@@ -123,6 +123,12 @@ func (s *Store) Guard(ctx context.Context, req Request, work func(context.Contex
 	defer cancel()
 
 	claim, known, err := s.claims.take(ctx, req, s.timeout)
+	if errors.Is(err, ErrInFlight) {
+		// The claim may be a dead owner's, who committed and was killed before it could say so: the row knows.
+		if known, err = s.peek(ctx, req); err == nil && known == nil {
+			err = ErrInFlight
+		}
+	}
 	if err != nil {
 		s.metrics.conflict(ctx, err)
 		return Answer{}, err
@@ -142,6 +148,23 @@ func (s *Store) Guard(ctx context.Context, req Request, work func(context.Contex
 		s.metrics.hit(ctx)
 	}
 	return answer, nil
+}
+
+// peek reads a key's stored answer, nil when there is none.
+func (s *Store) peek(ctx context.Context, req Request) (answer *Answer, err error) {
+	key := req.Digest()
+	err = s.pool.Do(ctx, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, FindSQL, key[:])
+		if err != nil {
+			return err
+		}
+		found, err := ScanFound(rows, req)
+		if err == nil && found != nil && !found.Expired {
+			answer = &found.Answer
+		}
+		return err
+	})
+	return answer, err
 }
 
 // transact is the truth: key, effect and answer in one transaction.
