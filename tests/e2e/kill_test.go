@@ -129,7 +129,7 @@ func (s *service) insist(ctx context.Context, c call) (got reply, attempts int, 
 		}
 		select {
 		case <-ctx.Done():
-			return got, attempts, fmt.Errorf("attempt %d: %d %s (%v): %w", attempts, got.status, got.body, err, ctx.Err())
+			return got, attempts, fmt.Errorf("attempt %d: %d %s: %w", attempts, got.status, got.body, errors.Join(err, ctx.Err()))
 		case <-time.After(20 * time.Millisecond): // a client's pause between attempts
 		}
 	}

@@ -95,7 +95,7 @@ func pgbench(ctx context.Context, o options, program, dir, database string) (res
 		if err == nil {
 			latencies, err = readLog(latencies, string(raw))
 		}
-		if err = errors.Join(err, os.Remove(name)); err != nil {
+		if err = errors.Join(err, os.Remove(name)); err != nil { //nolint:gosec // pgbench just wrote it
 			return result{}, fmt.Errorf("reading pgbench's log: %w", err)
 		}
 	}

@@ -60,7 +60,7 @@ func (s *stack) order(ctx context.Context, numbers ...int) (*http.Request, error
 	}
 	body := `{"customerId":"customer","shippingAddress":{"name":"A Customer","line1":"1 Main Street","city":"Springfield",` +
 		`"postalCode":"12345","country":"US"},"lines":[` + strings.Join(lines, ",") + `]}`
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+"/api/v1/orders", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+"/api/v1/orders", strings.NewReader(body)) //nolint:gosec // an address we started
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (s *stack) order(ctx context.Context, numbers ...int) (*http.Request, error
 
 // read asks for one and the same product.
 func (s *stack) read(ctx context.Context, base string) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/products/"+productID(1), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/products/"+productID(1), nil) //nolint:gosec // an address we started
 	if err != nil {
 		return nil, err
 	}
