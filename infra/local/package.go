@@ -96,11 +96,15 @@ func (c *startCommand) Run(root checkout) (err error) {
 	if err := s.steps.do("Azurite", func(func(string)) (string, error) { return s.startAzurite() }); err != nil {
 		return err
 	}
-	fmt.Print(s.welcome(ctx))
 	host, err := s.startCoreTools(tools)
 	if err != nil {
 		return err
 	}
+	go func() { // ends with func at the latest
+		if host.WaitFor(s.ports.HostPort, 5*time.Minute) == nil {
+			fmt.Print(s.welcome(ctx))
+		}
+	}()
 	select {
 	case <-ctx.Done():
 		stop()

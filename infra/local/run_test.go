@@ -98,9 +98,9 @@ func (p *program) waitFor(t *testing.T, text string) {
 // end waits for the program's end and returns its exit code and all it said.
 func (p *program) end(t *testing.T) (int, string) {
 	t.Helper()
-	for range p.lines { //nolint:revive // until it has ended
+	for range p.lines {
 	}
-	_ = p.Wait() // the code says it
+	_ = p.Wait() // the exit code says it
 	return p.ProcessState.ExitCode(), p.output()
 }
 
@@ -121,7 +121,7 @@ func freePorts(t *testing.T) (numbers map[string]int, env []string) {
 func allClosed(t *testing.T, ports map[string]int) {
 	t.Helper()
 	for name, port := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)) //nolint:noctx // asks the kernel and nobody else
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 		require.NoError(t, err, "%s is free again", name)
 		require.NoError(t, l.Close())
 	}
@@ -132,7 +132,7 @@ func paste(t *testing.T, welcome string) string {
 	t.Helper()
 	_, script, found := strings.Cut(welcome, "TOKEN=")
 	require.True(t, found, "%s", welcome)
-	cmd := exec.CommandContext(t.Context(), "sh", "-s") //nolint:gosec // what we tell people to run
+	cmd := exec.CommandContext(t.Context(), "sh", "-s")
 	cmd.Stdin = strings.NewReader("TOKEN=" + script)
 	out, err := cmd.Output()
 	require.NoError(t, err)
@@ -220,7 +220,7 @@ func TestServicesPassOnWhatTheirCommandSays(t *testing.T) {
 func TestAStackEndsWithWhoStartedIt(t *testing.T) {
 	t.Parallel()
 	root := newCheckout(t)
-	parent := exec.CommandContext(t.Context(), "sh", "-c", `"$0" services -- sh -c 'echo running; exec sleep 600' & wait`, os.Args[0]) //nolint:gosec // this program
+	parent := exec.CommandContext(t.Context(), "sh", "-c", `"$0" services -- sh -c 'echo running; exec sleep 600' & wait`, os.Args[0])
 	parent.Dir, parent.Env = string(root), append(os.Environ(), "LOCAL_TEST_COMMAND=1")
 	out, err := parent.StdoutPipe()
 	require.NoError(t, err)
