@@ -60,7 +60,7 @@ func (h *handler) run(ctx context.Context) error {
 			h.log(slog.LevelError, "the handler is started again", err)
 		}
 	}
-	h.set(nil, nil, cmpErr(context.Cause(ctx), errStopped))
+	h.set(nil, nil, errorOr(context.Cause(ctx), errStopped))
 	return nil
 }
 

@@ -200,12 +200,12 @@ func (h *Host) Stop(ctx context.Context) error {
 // end ends the host by itself; requests that wait for the handler fail at once.
 func (h *Host) end(why error) {
 	go h.stopOnce.Do(func() {
-		h.job.Load().cancel(cmpErr(why, errStopped))
+		h.job.Load().cancel(errorOr(why, errStopped))
 		h.shutDown(context.Background(), why)
 	})
 }
 
-func cmpErr(err, otherwise error) error {
+func errorOr(err, otherwise error) error {
 	if err != nil {
 		return err
 	}
@@ -220,10 +220,13 @@ func (h *Host) shutDown(ctx context.Context, why error) {
 	current := h.job.Load()
 	current.stopListeners()
 
-	closed := make(chan error, 1)
+	closed := make(chan struct{})
 	ctx, cancel := context.WithTimeout(ctx, h.options.Limits.Drain)
 	defer cancel()
-	go func() { closed <- h.server.Shutdown(ctx) }()
+	go func() {
+		defer close(closed)
+		_ = h.server.Shutdown(ctx) // Close, below, ends what this couldn't
+	}()
 	if left := h.inFlight.wait(ctx); left > 0 {
 		h.cutOff = fmt.Errorf("%d invocations were still in flight and were cut off", left)
 	}

@@ -133,6 +133,26 @@ func TestRefusals(t *testing.T) {
 	assert.Len(t, f.notes(), 1, "nothing but the start reached the handler") // echo notes nothing; refusals must not crash it either
 }
 
+// A body of unknown length is cut off where one of known length is refused.
+func TestChunkedBodyIsBounded(t *testing.T) {
+	t.Parallel()
+	f := start(t, setup{})
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", f.host.Addr())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	_, err = io.WriteString(conn, "POST /close HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+	require.NoError(t, err)
+	piece := []byte("100000\r\n" + strings.Repeat("x", 1<<20) + "\r\n")
+	for range maxBody >> 20 {
+		_, err = conn.Write(piece)
+		require.NoError(t, err)
+	}
+	_, err = io.WriteString(conn, "1\r\nx\r\n") // no end: the answer comes all the same
+	require.NoError(t, err)
+	assert.Equal(t, "HTTP/1.1 500 Internal Server Error", firstLine(bufio.NewReader(conn)))
+}
+
 // "A UTF-8 byte in any request header is a 500 before the handler": after 1.9 s of attempts.
 func TestHeaderBeyondASCII(t *testing.T) {
 	t.Parallel()

@@ -237,6 +237,18 @@ func TestFunctionTimeout(t *testing.T) {
 	assert.Equal(t, "data: 1\n\n", a.body)
 }
 
+// Without a sign of an answer for too long the client gets a 504, and the handler lives.
+func TestNoActivity(t *testing.T) {
+	t.Parallel()
+	f := start(t, setup{limits: Limits{Activity: 100 * time.Millisecond}})
+	pid := f.host.HandlerPID()
+	a := f.get("/hang")
+	assert.Equal(t, http.StatusGatewayTimeout, a.status)
+	assert.Empty(t, a.body)
+	assert.Equal(t, pid, f.host.HandlerPID())
+	assert.Equal(t, []string{"hang"}, slices.DeleteFunc(f.notes()[1:], func(n string) bool { return n == "gone" }), "it is not sent again")
+}
+
 // A request that was sent again takes the process with it that it is at now.
 func TestFunctionTimeoutAfterResending(t *testing.T) {
 	t.Parallel()
