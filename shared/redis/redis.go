@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,7 +40,7 @@ func Open(url string) (*redis.Client, error) {
 	options.PoolSize = 32
 	options.MinIdleConns = 1
 	options.ContextTimeoutEnabled = true
-	redis.SetLogger(quiet{})
+	silence()
 	client := redis.NewClient(options)
 	client.AddHook(&fuse{})
 	return client, nil
@@ -56,6 +57,9 @@ func Ping(ctx context.Context, client *redis.Client) error {
 // quiet takes the library's own lines, which it would print to standard error at every failed dial: who uses the
 // client gets the same as an error.
 type quiet struct{}
+
+// silence is done once: the library keeps its logger in a package variable.
+var silence = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
 
 // Printf implements the library's logger.
 func (quiet) Printf(ctx context.Context, format string, args ...any) {

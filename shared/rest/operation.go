@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -54,10 +55,15 @@ func New(config Config) (*API, error) {
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of the configured issuer."},
 	}
 	api := &API{config: config, mux: mux, metrics: m, huma: humago.New(mux, h)}
-	huma.NewErrorWithContext = newHumaError
-	huma.DefaultArrayNullable = false
+	setHumaGlobals()
 	return api, nil
 }
+
+// setHumaGlobals sets what the library keeps in package variables. Once, as APIs may be made side by side.
+var setHumaGlobals = sync.OnceFunc(func() {
+	huma.NewErrorWithContext = newHumaError
+	huma.DefaultArrayNullable = false
+})
 
 // Operation describes one endpoint.
 type Operation struct {
