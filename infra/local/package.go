@@ -126,7 +126,7 @@ func (s *stack) startAzurite() (string, error) {
 	if err != nil {
 		return "none: there is no npx, so timers won't run", nil //nolint:nilerr // said, and HTTP works without
 	}
-	cmd := exec.CommandContext(context.Background(), npx, "--yes", "azurite@3", "--silent", "--skipApiVersionCheck", //nolint:gosec // found on PATH
+	cmd := exec.CommandContext(context.Background(), npx, "--yes", "azurite@3", "--silent", "--skipApiVersionCheck", "--disableTelemetry", //nolint:gosec // found on PATH
 		"--location", s.root.local("azurite"))
 	process, err := child.Start(cmd, syscall.SIGKILL)
 	if err != nil {
