@@ -111,6 +111,32 @@ func Register[I any](api *API, op Operation, handler func(context.Context, *I) (
 	})
 }
 
+// Page is a handler for the inside of the network: a probe, or the metrics.
+type Page struct {
+	ID, Path, Tag, Summary string
+	// Answers are its statuses and what they mean; all have ContentType, and Body's schema.
+	Answers     map[int]string
+	ContentType string
+	Body        any
+}
+
+// Internal adds a page at GET and names it in the document, marked x-internal: what is imported into the public
+// gateway leaves such operations out.
+func (a *API) Internal(p Page, h http.Handler) {
+	a.Handle(http.MethodGet+" "+p.Path, h)
+	doc := &huma.Operation{
+		OperationID: p.ID, Method: http.MethodGet, Path: p.Path, Tags: []string{p.Tag}, Summary: p.Summary,
+		Responses: map[string]*huma.Response{}, Extensions: map[string]any{"x-internal": true},
+	}
+	schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(p.Body), true, "")
+	for status, text := range p.Answers {
+		doc.Responses[strconv.Itoa(status)] = &huma.Response{
+			Description: text, Content: map[string]*huma.MediaType{p.ContentType: {Schema: schema}},
+		}
+	}
+	a.huma.OpenAPI().AddOperation(doc)
+}
+
 func hasBody[I any]() bool {
 	_, ok := reflect.TypeFor[I]().FieldByName("Body")
 	return ok
