@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -21,7 +20,7 @@ func TestProbesAndMetricsAreInternal(t *testing.T) {
 		"JWT_SIGNING_KEY": "a key for this test only",
 	})
 	require.NoError(t, err)
-	s, err := wire(t.Context(), c, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s, err := wire(t.Context(), c, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer s.close()
 	raw, err := s.api.OpenAPI()

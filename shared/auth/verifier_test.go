@@ -256,10 +256,23 @@ func TestCX18IdentityKeysAreDigestsWithLengths(t *testing.T) {
 	t.Parallel()
 	seen := map[string]Identity{}
 	for _, id := range []Identity{
-		{Issuer: "a", Subject: "bc"}, {Issuer: "ab", Subject: "c"}, {Subject: "abc"}, {Issuer: "abc"},
-		{Issuer: "google", Subject: "5"}, {Subject: "google|5"}, {Issuer: "google|5"}, {Issuer: "google", Subject: "|5"},
-		{Subject: "a}b"}, {Subject: "a{b"}, {Subject: "a}"}, {Subject: "}"}, {Subject: "a|b"}, {Issuer: "a", Subject: "b"},
-		{Subject: "Ada"}, {Subject: "ada"}, {Subject: "ada "},
+		{Issuer: "a", Subject: "bc"},
+		{Issuer: "ab", Subject: "c"},
+		{Subject: "abc"},
+		{Issuer: "abc"},
+		{Issuer: "google", Subject: "5"},
+		{Subject: "google|5"},
+		{Issuer: "google|5"},
+		{Issuer: "google", Subject: "|5"},
+		{Subject: "a}b"},
+		{Subject: "a{b"},
+		{Subject: "a}"},
+		{Subject: "}"},
+		{Subject: "a|b"},
+		{Issuer: "a", Subject: "b"},
+		{Subject: "Ada"},
+		{Subject: "ada"},
+		{Subject: "ada "},
 	} {
 		key := id.Key().String()
 		assert.Regexp(t, `^[0-9a-f-]{36}$`, key, "nothing of a subject reaches into a name made from the key")

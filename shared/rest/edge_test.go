@@ -57,7 +57,7 @@ func TestPD05FailuresLeakNothing(t *testing.T) {
 	for _, c := range []struct{ path, logged string }{
 		{"/api/v1/fail/sql", cause},
 		{"/api/v1/fail/boom", cause},
-		{"/api/v1/fail/nil", "nil pointer"},
+		{"/api/v1/fail/index", "index out of range"},
 		{"/api/v1/fail/abort", "abort Handler"},
 		{"/api/v1/fail/unencodable", "unsupported type"},
 		{"/page/whole", cause},

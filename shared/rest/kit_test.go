@@ -127,9 +127,8 @@ func fail(ctx context.Context, in *failInput) (rest.Answer, error) {
 		return rest.Answer{}, errors.New(cause)
 	case "boom":
 		panic(cause)
-	case "nil":
-		var nothing *thing
-		return rest.JSON(http.StatusOK, nothing.Name)
+	case "index":
+		return rest.JSON(http.StatusOK, []byte{}[len(in.How)])
 	case "abort":
 		panic(http.ErrAbortHandler)
 	case "away":
