@@ -88,6 +88,9 @@ func TestMetricsPage(t *testing.T) {
 	for i := range 5000 {
 		wild.Add(t.Context(), 1, metric.WithAttributes(attribute.Int("id", i)))
 	}
+	odd, err := otel.Meter("test").Int64Counter("odd_total", metric.WithDescription("A label that Prometheus can't take."))
+	require.NoError(t, err)
+	odd.Add(t.Context(), 1, metric.WithAttributes(attribute.String("id", "\xff")))
 	text, _ = scrape(t, page, "")
 	assert.LessOrEqual(t, len(regexp.MustCompile(`(?m)^wild_total`).FindAllString(text, -1)), 2000)
 	assert.Contains(t, text, `otel_metric_overflow="true"`)
