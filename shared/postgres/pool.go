@@ -168,6 +168,7 @@ func classify(err error) error {
 			pg.Code[:2] == "57", // operator intervention: shutdown, failover, statement timeout
 			pg.Code[:2] == "40", // rolled back: serialisation, deadlock
 			pg.Code == "55P03",  // lock_timeout
+			pg.Code == "25P03",  // idle_in_transaction_session_timeout: we were too slow between two statements
 			pg.Code == "25006",  // read only: we are talking to a replica during a failover
 			pg.Code == "42P01":  // no such table: the schema is not up yet
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
