@@ -38,8 +38,10 @@ func TestCX08AndCX19InstanceWithAWrongClock(t *testing.T) {
 				require.NoError(t, err)
 				api, err := rest.New(rest.Config{Title: "Test", Version: "1", Ready: func(context.Context) error { return nil }})
 				require.NoError(t, err)
-				o, err := orders.New(orders.Options{API: api, Pools: pools, Keys: keys, Cursors: paging.NewCodec([]byte("test")),
-					AvailabilityChanged: func(context.Context, map[uuid.UUID]int64) {}})
+				o, err := orders.New(orders.Options{
+					API: api, Pools: pools, Keys: keys, Cursors: paging.NewCodec([]byte("test")),
+					AvailabilityChanged: func(context.Context, map[uuid.UUID]int64) {},
+				})
 				require.NoError(t, err)
 				wrong := kit.One[float64](t, d, `SELECT abs(extract(epoch FROM now() - $1::timestamptz))::float8`, time.Now())
 				require.Greater(t, wrong, float64(365*24*3600), "the clocks disagree by more than a year")
