@@ -86,20 +86,3 @@ func pendingMigrations(ctx context.Context, provider *goose.Provider, db *sql.DB
 	}
 	return pending, nil
 }
-
-// EnsurePartitions makes the partitions of the days ahead and names those it made. Housekeeping calls it; it
-// gives up at once on a busy lock, since the partitions it makes are days away.
-func EnsurePartitions(ctx context.Context, pool *Pool) (made []string, err error) {
-	err = pool.Do(ctx, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, `/* EnsurePartitions */ SELECT ensure_partitions()`)
-		if err != nil {
-			return err
-		}
-		made, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("making partitions: %w", err)
-	}
-	return made, nil
-}
