@@ -118,6 +118,7 @@ func (l *link) receiveFrom(e *entity, source []any) error {
 	if d, ok := filter.(amqp.Described); ok {
 		filter = d.Value
 	}
+	e.sweep(e.broker.now()) // a lock that ran out since the last sweep holds nobody up
 	if id, named := filter.(string); named {
 		if !e.lockSession(e.stream(id), l) {
 			return &wireError{condSessionLocked, "The session '" + id + "' is held by another receiver."}
