@@ -2,7 +2,6 @@ package servicebus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -96,6 +95,39 @@ func TestNoSessionToAccept(t *testing.T) {
 	require.NoError(t, err)
 	_, err = r.ReceiveMessages(t.Context(), 1, nil)
 	require.ErrorContains(t, err, condNotAllowed)
+
+	require.NoError(t, b.CreateTopic("t", Properties{}))
+	require.NoError(t, b.CreateSubscription("t", "plain", Properties{}))
+	require.NoError(t, b.CreateSubscription("t", "sessions", Properties{RequiresSession: true}))
+	s, err = c.NewSender("t", nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, s.SendMessage(t.Context(), az("no session"), nil), condNotAllowed)
+	counts, _ := b.Depth("t/Subscriptions/plain")
+	assert.Zero(t, counts, "all subscriptions have a message, or none")
+}
+
+func TestPeekIsBounded(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t, Options{})
+	require.NoError(t, b.CreateQueue("q", Properties{}))
+	accept := func(n, size int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for range n {
+			m, err := parseMessage(plain(size))
+			require.NoError(t, err)
+			b.entities["q"].accept(m)
+		}
+	}
+	accept(maxPeeked+1, 10)
+	accept(20, 100<<10)
+	r, err := client(t, b).NewReceiverForQueue("q", nil)
+	require.NoError(t, err)
+	for _, want := range []int{maxPeeked, 1 + maxPeekedSize/(100<<10), 10, 0} {
+		got, err := r.PeekMessages(t.Context(), 1000, nil)
+		require.NoError(t, err)
+		assert.Len(t, got, want)
+	}
 }
 
 func TestATopicsSubscriptionsAreIndependent(t *testing.T) {
@@ -156,7 +188,7 @@ func TestTokensAreChecked(t *testing.T) {
 	refused := func(err error) {
 		t.Helper()
 		var sb *azservicebus.Error
-		require.True(t, errors.As(err, &sb), "%v", err)
+		require.ErrorAs(t, err, &sb)
 		assert.Equal(t, azservicebus.CodeUnauthorizedAccess, sb.Code)
 	}
 	try := func(c *azservicebus.Client) error {

@@ -176,6 +176,27 @@ func TestALateSettlementIsALostLock(t *testing.T) {
 	assert.Equal(t, 1, counts.Active, "it wasn't settled")
 }
 
+func TestDetachLinks(t *testing.T) {
+	t.Parallel()
+	b := queueBroker(t, Options{})
+	require.NoError(t, b.CreateQueue("other", Properties{}))
+	r := dial(t, b)
+	r.open()
+	r.claim(b, "q", "other")
+	r.attachReceiver(0, "other", 1)
+	r.attachReceiver(1, "q", 1)
+	require.NoError(t, b.DetachLinks("Q"))
+	f := r.expect(performDetach)
+	handle, _ := amqp.Uint32(amqp.At(f, 0))
+	assert.Equal(t, uint32(1), handle)
+	_, e := amqp.Fields(amqp.At(f, 2))
+	assert.Equal(t, condDetachForced, amqp.String(amqp.At(e, 0)))
+	require.Error(t, b.DetachLinks("none"))
+	send(t, client(t, b), "q", az("waits"))
+	counts, _ := b.Depth("q")
+	assert.Equal(t, 1, counts.Active, "what was detached receives no more")
+}
+
 // FuzzFrames handles arbitrary frames of a client that is let in everywhere: nothing panics, nothing hangs.
 func FuzzFrames(f *testing.F) {
 	attach := func(handle uint32, receives bool, address string) []byte {
