@@ -138,11 +138,13 @@ func TestDuplicates(t *testing.T) {
 	completed(t, r, got...)
 	send(t, s, "event-1") // also after it was completed
 	nothingBefore(t, s, r)
-	b.pass(t, 6*time.Minute) // the window is five
-	send(t, s, "event-1")
-	m := takeOne(t, r)
-	assert.Equal(t, "event-1", m.MessageID)
-	completed(t, r, m)
+	if b.standIn != nil { // elsewhere it would take as long as it says
+		b.pass(t, 6*time.Minute) // the window is five
+		send(t, s, "event-1")
+		m := takeOne(t, r)
+		assert.Equal(t, "event-1", m.MessageID)
+		completed(t, r, m)
+	}
 
 	for _, q := range []string{queue, requests} {
 		s, r := b.sender(t, q), b.receiver(t, q, nil)
