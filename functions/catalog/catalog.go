@@ -30,6 +30,8 @@ type Options struct {
 	Keys    *idempotency.Store
 	Cursors *paging.Codec
 	Redis   *redis.Client // nil: the cache is this process's memory
+	// Nudge is told, after a commit, of which aggregates there are new events to send; nil tells nobody.
+	Nudge func(aggregates ...uuid.UUID)
 }
 
 // Catalog are the use cases.
@@ -55,6 +57,9 @@ const base = "/api/v1/products"
 
 // New makes the slice and registers its operations.
 func New(o Options) (*Catalog, error) {
+	if o.Nudge == nil {
+		o.Nudge = func(...uuid.UUID) {}
+	}
 	products, err := cache.New(cache.Options{Name: "product", Redis: o.Redis})
 	if err != nil {
 		return nil, err

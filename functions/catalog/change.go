@@ -69,6 +69,7 @@ func (c *Catalog) change(ctx context.Context, in *changeInput) (rest.Answer, err
 		return rest.JSON(http.StatusOK, after)
 	})
 	if err == nil {
+		c.Nudge(in.ProductID)
 		c.Invalidate(ctx, changed)
 	}
 	return answer, err
@@ -158,6 +159,7 @@ UPDATE inventory SET initial = initial + $2, available = available + $2, sequenc
 		return rest.JSON(http.StatusOK, Stock{ProductID: in.ProductID, Available: left})
 	})
 	if err == nil {
+		c.Nudge(in.ProductID)
 		c.Invalidate(ctx, changed)
 	}
 	return answer, err

@@ -30,6 +30,9 @@ type Event struct {
 	Sequence  int64 // numbers the aggregate's events, taken under its row's lock
 	Time      time.Time
 	Data      any
+	// TraceParent is the W3C trace context of the request that made it happen, "" for none (CloudEvents'
+	// distributed tracing extension).
+	TraceParent string
 }
 
 // Aggregate is what an event is about.
@@ -51,6 +54,7 @@ type envelope struct {
 	DataContentType string          `json:"datacontenttype"`
 	PartitionKey    string          `json:"partitionkey"`
 	Sequence        string          `json:"sequence"`
+	TraceParent     string          `json:"traceparent,omitempty"`
 	Data            json.RawMessage `json:"data"`
 }
 
@@ -64,7 +68,7 @@ func (e Event) Encode() ([]byte, error) {
 		SpecVersion: "1.0", ID: e.ID.String(), Source: e.Aggregate.Source(), Type: e.Type,
 		Subject: e.Aggregate.ID.String(), Time: e.Time.UTC().Format(time.RFC3339Nano),
 		DataContentType: "application/json", PartitionKey: e.Aggregate.ID.String(),
-		Sequence: strconv.FormatInt(e.Sequence, 10), Data: data,
+		Sequence: strconv.FormatInt(e.Sequence, 10), TraceParent: e.TraceParent, Data: data,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s: %w", e.Type, err)
