@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -20,6 +21,12 @@ type config struct {
 	RedisURL              string   `env:"REDIS_URL"`
 	RedlockURLs           []string `env:"REDLOCK_URLS"`
 
+	// As the triggers' connection setting: a connection string, or these parts of an identity's.
+	ServiceBus           string `env:"SERVICEBUS_CONNECTION"`
+	ServiceBusNamespace  string `env:"SERVICEBUS_CONNECTION__fullyQualifiedNamespace"`
+	ServiceBusClientID   string `env:"SERVICEBUS_CONNECTION__clientId"`
+	ServiceBusCredential string `env:"SERVICEBUS_CONNECTION__credential"`
+
 	AuthIssuer        string `env:"AUTH_ISSUER,required,notEmpty"`
 	AuthAudience      string `env:"AUTH_AUDIENCE,required,notEmpty"`
 	AuthCustomerClaim string `env:"AUTH_CUSTOMER_CLAIM" envDefault:"sub"`
@@ -28,7 +35,8 @@ type config struct {
 
 	PoolOrders     int32         `env:"DB_POOL_ORDERS" envDefault:"8"`
 	PoolReads      int32         `env:"DB_POOL_READS" envDefault:"6"`
-	PoolBackground int32         `env:"DB_POOL_BACKGROUND" envDefault:"2"`
+	PoolBackground int32         `env:"DB_POOL_BACKGROUND" envDefault:"4"`
+	PoolDrain      int32         `env:"DB_POOL_DRAIN" envDefault:"4"`
 	AcquireTimeout time.Duration `env:"DB_ACQUIRE_TIMEOUT" envDefault:"2s"`
 
 	RequestTimeout    time.Duration `env:"REQUEST_TIMEOUT" envDefault:"15s"`
@@ -56,7 +64,10 @@ func load(environment map[string]string) (config, error) {
 	check(c.AuthIssuer == "" || isURL(c.AuthIssuer), "AUTH_ISSUER is not an http or https URL")
 	check(c.PublicBaseURL == "" || isURL(c.PublicBaseURL), "PUBLIC_BASE_URL is not an http or https URL")
 	check(c.JWTSigningKey == "" || len(c.JWTSigningKey) >= 16, "JWT_SIGNING_KEY is shorter than 16 bytes")
-	check(c.PoolOrders > 0 && c.PoolReads > 0 && c.PoolBackground > 0, "DB_POOL_ORDERS, DB_POOL_READS and DB_POOL_BACKGROUND must be at least 1")
+	check(c.PoolOrders > 0 && c.PoolReads > 0 && c.PoolBackground > 0 && c.PoolDrain > 0,
+		"DB_POOL_ORDERS, DB_POOL_READS, DB_POOL_BACKGROUND and DB_POOL_DRAIN must be at least 1")
+	check(c.ServiceBus != "" || c.ServiceBusNamespace != "", "SERVICEBUS_CONNECTION (or SERVICEBUS_CONNECTION__fullyQualifiedNamespace, to use an identity) is not set")
+	check(c.ServiceBusCredential == "" || strings.EqualFold(c.ServiceBusCredential, "managedidentity"), "SERVICEBUS_CONNECTION__credential must be managedidentity, the only one that the handler knows")
 	check(c.AcquireTimeout > 0, "DB_ACQUIRE_TIMEOUT must be longer than 0, as in 2s")
 	check(c.RequestTimeout > 0 && c.RequestTimeout <= time.Minute, "REQUEST_TIMEOUT must be between 0 and 1m, below the host's functionTimeout")
 	check(c.OrderConfirmAfter > 0, "ORDER_CONFIRM_AFTER must be longer than 0, as in 15m")

@@ -53,6 +53,9 @@ var triggerFunctions = []trigger{
 			return housekeeping.Run(ctx, s.logger, s.chores())
 		})
 	}},
+	{Function: "outbox", Timer: "*/5 * * * * *", Run: func(s *service) func(context.Context, invocation) error {
+		return onTimer(func(ctx context.Context, _ timerInfo) error { return s.drain.Sweep(ctx) })
+	}},
 }
 
 // chores are housekeeping's tasks.
@@ -62,6 +65,10 @@ func (s *service) chores() []housekeeping.Task {
 		{Name: "partitions", Run: func(ctx context.Context) (int, error) {
 			made, err := postgres.EnsurePartitions(ctx, s.pools.Background)
 			return len(made), err
+		}},
+		{Name: "sent-events", Run: func(ctx context.Context) (int, error) {
+			dropped, err := postgres.DropPublished(ctx, s.pools.Background)
+			return len(dropped), err
 		}},
 		{Name: "confirm-orders", Run: func(ctx context.Context) (int, error) {
 			return s.orders.ConfirmDue(ctx, s.pools.Background, s.config.OrderConfirmAfter, batch)

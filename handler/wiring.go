@@ -20,6 +20,7 @@ import (
 	"github.com/company/order-catalog-service/shared/postgres"
 	sharedredis "github.com/company/order-catalog-service/shared/redis"
 	"github.com/company/order-catalog-service/shared/rest"
+	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
@@ -38,6 +39,8 @@ type service struct {
 	verifier *auth.Verifier
 	keys     *idempotency.Store
 	cursors  *paging.Codec
+	bus      *servicebus.Client
+	drain    *outbox.Drain
 	api      *rest.API
 	catalog  *catalog.Catalog
 	orders   *orders.Orders
@@ -61,7 +64,7 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	s.closers = append(s.closers, func() { _ = shutdown(context.Background()) })
 
 	s.pools, err = postgres.Open(ctx, c.DatabaseURL, postgres.Budget{
-		Orders: c.PoolOrders, Reads: c.PoolReads, Background: c.PoolBackground, Acquire: c.AcquireTimeout,
+		Orders: c.PoolOrders, Reads: c.PoolReads, Background: c.PoolBackground, Drain: c.PoolDrain, Acquire: c.AcquireTimeout,
 	})
 	if err != nil {
 		return nil, err
@@ -89,7 +92,7 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := outbox.Watch(s.pools.Background); err != nil {
+	if err := s.openBus(); err != nil {
 		return nil, err
 	}
 	s.probes = health.New(func() health.State { return s.state.Load().(health.State) }, s.isAdmin, s.dependencies()...)
@@ -121,6 +124,26 @@ func (s *service) openRedis() (locks []*redis.Client, err error) {
 	return locks, nil
 }
 
+// openBus makes the way out for events.
+func (s *service) openBus() (err error) {
+	s.bus, err = servicebus.Open(servicebus.Options{
+		ConnectionString: s.config.ServiceBus, Namespace: s.config.ServiceBusNamespace, ClientID: s.config.ServiceBusClientID,
+	})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.bus.Close(ctx)
+	})
+	s.drain, err = outbox.NewDrain(s.pools.Drain, s.bus.Sender(servicebus.TopicOrderEvents), s.logger)
+	if err != nil {
+		return err
+	}
+	return outbox.Watch(s.pools.Background)
+}
+
 // register puts every function of routes.go on the API.
 func (s *service) register() error {
 	s.api.Handle("GET /{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -139,13 +162,13 @@ func (s *service) register() error {
 }
 
 func (s *service) registerCatalog() (err error) {
-	s.catalog, err = catalog.New(catalog.Options{API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Redis: s.redis})
+	s.catalog, err = catalog.New(catalog.Options{API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Redis: s.redis, Nudge: s.drain.Nudge})
 	return err
 }
 
 func (s *service) registerOrders() (err error) {
 	s.orders, err = orders.New(orders.Options{
-		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate,
+		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate, Nudge: s.drain.Nudge,
 	})
 	return err
 }
@@ -171,6 +194,13 @@ func (s *service) isAdmin(r *http.Request) bool {
 // start begins what runs beside requests, until ctx ends: bringing the schema up, and hearing of changed products.
 func (s *service) start(ctx context.Context) {
 	s.guard(ctx, "startup", s.bringUp)
+	s.guard(ctx, "outbox", func(ctx context.Context) {
+		select {
+		case <-s.started:
+			s.drain.Run(ctx)
+		case <-ctx.Done():
+		}
+	})
 	s.guard(ctx, "invalidations", func(ctx context.Context) { s.catalog.Listen(ctx) })
 }
 

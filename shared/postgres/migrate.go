@@ -65,7 +65,7 @@ func Migrate(ctx context.Context, ownerURL string, progress func(string)) error 
 			}
 		}
 	}
-	if _, err := db.ExecContext(ctx, `/* Migrate.Partitions */ SELECT ensure_partitions()`); err != nil {
+	if _, err := db.ExecContext(ctx, `/* Migrate.Partitions */ SELECT ensure_partitions() UNION ALL SELECT ensure_feed_partitions()`); err != nil {
 		return fmt.Errorf("making partitions: %w", err)
 	}
 	return nil
@@ -91,7 +91,7 @@ func pendingMigrations(ctx context.Context, provider *goose.Provider, db *sql.DB
 // gives up at once on a busy lock, since the partitions it makes are days away.
 func EnsurePartitions(ctx context.Context, pool *Pool) (made []string, err error) {
 	err = pool.Do(ctx, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, `/* EnsurePartitions */ SELECT ensure_partitions()`)
+		rows, err := conn.Query(ctx, `/* EnsurePartitions */ SELECT ensure_partitions() UNION ALL SELECT ensure_feed_partitions()`)
 		if err != nil {
 			return err
 		}
@@ -102,4 +102,21 @@ func EnsurePartitions(ctx context.Context, pool *Pool) (made []string, err error
 		return nil, fmt.Errorf("making partitions: %w", err)
 	}
 	return made, nil
+}
+
+// DropPublished drops at most one partition whose events were sent long ago, and names it. It gives up at once on a
+// busy lock; housekeeping calls it again.
+func DropPublished(ctx context.Context, pool *Pool) (dropped []string, err error) {
+	err = pool.Do(ctx, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `/* DropPublished */ SELECT drop_published()`)
+		if err != nil {
+			return err
+		}
+		dropped, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dropping sent events: %w", err)
+	}
+	return dropped, nil
 }
