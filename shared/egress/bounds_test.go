@@ -106,6 +106,26 @@ func TestTotalTime(t *testing.T) {
 	}
 }
 
+// TestTimeoutOnAKeptConnection: a host that answered once and then hangs is slow, which is not the same as busy.
+func TestTimeoutOnAKeptConnection(t *testing.T) {
+	t.Parallel()
+	e := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.URL.Path == "/hang" {
+			<-r.Context().Done()
+		}
+		_, _ = fmt.Fprint(w, r.RemoteAddr)
+	})
+	c := newClient(t, Options{AllowLoopback: true, Timeout: 300 * time.Millisecond})
+	first, err := post(t, c, e.URL)
+	require.NoError(t, err)
+	second, err := post(t, c, e.URL)
+	require.NoError(t, err)
+	assert.Equal(t, first.Excerpt, second.Excerpt, "the connection is used again")
+	_, err = post(t, c, e.URL+"/hang")
+	failed(t, err, ErrTimeout)
+}
+
 // TestTotalTimeUnread: nor does a server that never reads what we send.
 func TestTotalTimeUnread(t *testing.T) {
 	t.Parallel()

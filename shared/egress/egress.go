@@ -28,6 +28,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unicode/utf8"
 )
 
 // Options change what a Client may call; the zero value is right for production.
@@ -195,10 +196,10 @@ func (c *Client) read(res *http.Response) (Result, error) {
 func printable(s string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' && c != '\n' && c != '\t' || c >= 0x7f && c < 0xa0 {
-			return '\uFFFD'
+			return utf8.RuneError
 		}
-		return c
-	}, strings.ToValidUTF8(s, "\uFFFD"))
+		return c // of a byte that is no UTF-8, RuneError too
+	}, s)
 }
 
 // progress is how far an attempt came, for the error that tells the owner.
