@@ -84,6 +84,7 @@ var (
 	OrderWrite   = Policy{Scope: ScopeOrderWrite}
 	OrderCancel  = Policy{Scope: ScopeOrderCancel}
 	OrderConfirm = Policy{Scope: ScopeOrderWrite, Role: RoleAdmin}
+	Operate      = Policy{Role: RoleAdmin}
 )
 
 // Check is nil when the policy lets the caller in, else an error that is ErrForbidden.
