@@ -194,4 +194,6 @@ func query(ctx context.Context, q querier, sql string, args ...any) ([]DeadLette
 	return list, nil
 }
 
-func noDeadLetter() *rest.Problem { return rest.NewProblem(rest.NotFound, "There is no such dead letter.") }
+func noDeadLetter() *rest.Problem {
+	return rest.NewProblem(rest.NotFound, "There is no such dead letter.")
+}
