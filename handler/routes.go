@@ -9,6 +9,7 @@ import (
 	"github.com/company/order-catalog-service/functions/housekeeping"
 	"github.com/company/order-catalog-service/functions/metrics"
 	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/servicebus"
 )
 
 // httpFunction is a function that the host sends requests to as they came. Route is what its function.json says;
@@ -26,6 +27,7 @@ var httpFunctions = []httpFunction{
 		return nil
 	}},
 	{Function: "orders", Route: "api/v1/orders/{*rest}", Register: (*service).registerOrders},
+	{Function: "ops-api", Route: "api/v1/ops/{*rest}", Register: (*service).registerOps},
 	{Function: "docs", Route: "docs/{*rest}", Register: func(s *service) error { return docs.Register(s.api) }},
 	{Function: "docs-openapi", Route: "openapi.{format}", Register: func(*service) error { return nil }}, // docs serves it
 	{Function: "health", Route: "health/{check}", Register: func(s *service) error {
@@ -46,6 +48,9 @@ type trigger struct {
 	Run             func(*service) func(context.Context, invocation) error
 }
 
+// messages is the name of every Service Bus binding.
+const messages = "messages"
+
 // triggerFunctions are all functions with a timer or Service Bus trigger.
 var triggerFunctions = []trigger{
 	{Function: "housekeeping", Timer: "0 */5 * * * *", Run: func(s *service) func(context.Context, invocation) error {
@@ -53,9 +58,18 @@ var triggerFunctions = []trigger{
 			return housekeeping.Run(ctx, s.logger, s.chores())
 		})
 	}},
+	{Function: "ops-dead-events", Run: recordDead(servicebus.TopicOrderEvents)},
+	{Function: "ops-dead-deliveries", Run: recordDead(servicebus.QueueWebhookDelivery)},
 	{Function: "outbox", Timer: "*/5 * * * * *", Run: func(s *service) func(context.Context, invocation) error {
 		return onTimer(func(ctx context.Context, _ timerInfo) error { return s.drain.Sweep(ctx) })
 	}},
+}
+
+// recordDead keeps the messages that the broker gave up on; entity is what they were sent to.
+func recordDead(entity string) func(*service) func(context.Context, invocation) error {
+	return func(s *service) func(context.Context, invocation) error {
+		return onServiceBus(messages, func(ctx context.Context, list []servicebus.Received) error { return s.ops.Record(ctx, entity, list) })
+	}
 }
 
 // chores are housekeeping's tasks.
@@ -76,6 +90,7 @@ func (s *service) chores() []housekeeping.Task {
 		{Name: "purge-keys", Run: func(ctx context.Context) (int, error) {
 			return s.keys.Purge(ctx, s.pools.Background, batch)
 		}},
+		{Name: "purge-dead-letters", Run: func(ctx context.Context) (int, error) { return s.ops.Purge(ctx, batch) }},
 		{Name: "purge-carts", Run: func(ctx context.Context) (int, error) {
 			return carts.Purge(ctx, s.pools.Background, cartLife, batch)
 		}},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/company/order-catalog-service/functions/catalog"
 	"github.com/company/order-catalog-service/functions/health"
+	"github.com/company/order-catalog-service/functions/ops"
 	"github.com/company/order-catalog-service/functions/orders"
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/idempotency"
@@ -44,6 +45,7 @@ type service struct {
 	api      *rest.API
 	catalog  *catalog.Catalog
 	orders   *orders.Orders
+	ops      *ops.Ops
 	probes   *health.Probes
 	metrics  http.Handler
 
@@ -171,6 +173,17 @@ func (s *service) registerOrders() (err error) {
 		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate, Nudge: s.drain.Nudge,
 	})
 	return err
+}
+
+func (s *service) registerOps() error {
+	s.ops = ops.New(ops.Options{
+		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Nudge: s.drain.Nudge,
+		Senders: map[string]*servicebus.Sender{
+			servicebus.TopicOrderEvents:     s.bus.Sender(servicebus.TopicOrderEvents),
+			servicebus.QueueWebhookDelivery: s.bus.Sender(servicebus.QueueWebhookDelivery),
+		},
+	})
+	return nil
 }
 
 func (s *service) dependencies() []health.Check {

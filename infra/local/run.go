@@ -15,6 +15,7 @@ import (
 
 	"github.com/company/order-catalog-service/infra/local/demo"
 	"github.com/company/order-catalog-service/infra/local/host"
+	"github.com/company/order-catalog-service/infra/local/pump"
 )
 
 // runCommand is `make run`.
@@ -86,11 +87,21 @@ func (s *stack) startAll(ctx context.Context) (*host.Host, error) {
 	if err := s.startServices(ctx); err != nil {
 		return nil, err
 	}
+	logger := newConsole(os.Stdout)
+	messages, err := pump.Open(s.env["SERVICEBUS_CONNECTION"], logger)
+	if err != nil {
+		return nil, err
+	}
+	s.add("message pump", func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = messages.Close(ctx)
+	}, nil)
 	var h *host.Host
-	err := s.steps.do("host", func(func(string)) (_ string, err error) {
+	err = s.steps.do("host", func(func(string)) (_ string, err error) {
 		h, err = host.Load(host.Options{
 			ScriptRoot: s.root.scriptRoot(), Addr: "127.0.0.1:" + strconv.Itoa(s.ports.HostPort), Env: s.environment(),
-			StateDir: s.root.local("timers"), Logger: newConsole(os.Stdout),
+			StateDir: s.root.local("timers"), Logger: logger, Pump: messages.Receive,
 		})
 		if err != nil {
 			return "", err

@@ -112,6 +112,7 @@ func (s *stack) startServices(ctx context.Context) error {
 	}{
 		{"PostgreSQL", s.startPostgres},
 		{"Redis", s.startRedis},
+		{"Service Bus", s.startBus},
 		{"token issuer", s.startIssuer},
 		{"schema", s.migrate},
 		{"catalog", s.seed},

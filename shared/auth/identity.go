@@ -84,6 +84,7 @@ var (
 	OrderWrite   = Policy{Scope: ScopeOrderWrite}
 	OrderCancel  = Policy{Scope: ScopeOrderCancel}
 	OrderConfirm = Policy{Scope: ScopeOrderWrite, Role: RoleAdmin}
+	Operate      = Policy{Role: RoleAdmin}
 	// WebhookOwn lets who registered an endpoint manage it, WebhookAll hear all customers' events.
 	WebhookOwn = Policy{Scope: ScopeWebhookManage}
 	WebhookAll = Policy{Scope: ScopeWebhookManage, Role: RoleAdmin}

@@ -71,6 +71,9 @@ func traceParent(ctx context.Context) string {
 	return carrier["traceparent"]
 }
 
+// ShardOf is the group that an aggregate is in.
+func ShardOf(aggregate uuid.UUID) int { return int(shard(aggregate)) }
+
 // shard is a stable hash of the aggregate's id.
 func shard(id uuid.UUID) int16 {
 	h := fnv.New32a()

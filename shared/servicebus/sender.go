@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,7 +78,7 @@ func (s *Sender) sendBatch(ctx context.Context, messages []Message) (sent int, e
 	}
 	batch, err := link.NewMessageBatch(ctx, nil)
 	if err != nil {
-		return 0, s.judge(err)
+		return 0, judge(err)
 	}
 	n := 0
 	for ; n < len(messages); n++ {
@@ -95,13 +96,13 @@ func (s *Sender) sendBatch(ctx context.Context, messages []Message) (sent int, e
 	if err = link.SendMessageBatch(ctx, batch, nil); err == nil {
 		return n, nil
 	}
-	if err = s.judge(err); !errors.Is(err, ErrRefused) || n == 1 {
+	if err = judge(err); !errors.Is(err, ErrRefused) || n == 1 {
 		return 0, err
 	}
 	// One of them is at fault and takes the others down with it: find out which, one by one, up to it.
 	for i, m := range messages[:n] {
 		if err := link.SendMessage(ctx, m.encode(), nil); err != nil {
-			return i, s.judge(err)
+			return i, judge(err)
 		}
 	}
 	return n, nil
@@ -120,17 +121,24 @@ func (s *Sender) open() (*azservicebus.Sender, error) {
 	return s.link, nil
 }
 
+// refusals are the conditions with which the broker refuses a message for what it is.
+var refusals = []amqp.ErrCond{
+	amqp.ErrCondMessageSizeExceeded, amqp.ErrCondInvalidField, amqp.ErrCondDecodeError, amqp.ErrCondPreconditionFailed,
+	"com.microsoft:argument-error", "com.microsoft:argument-out-of-range",
+}
+
 // judge tells a message's own fault from everybody's trouble. What is not known to be the message's fault counts
 // as trouble: it is sent again, and nobody is parked for a broker's bad hour.
-func (s *Sender) judge(err error) error {
-	var condition *amqp.Error
-	switch {
-	case errors.Is(err, azservicebus.ErrMessageTooLarge):
+func judge(err error) error {
+	if errors.Is(err, azservicebus.ErrMessageTooLarge) {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
-	case errors.As(err, &condition):
-		switch condition.Condition {
-		case amqp.ErrCondMessageSizeExceeded, amqp.ErrCondInvalidField, amqp.ErrCondDecodeError,
-			amqp.ErrCondPreconditionFailed, "com.microsoft:argument-error", "com.microsoft:argument-out-of-range":
+	}
+	var condition *amqp.Error
+	found := errors.As(err, &condition)
+	for _, refusal := range refusals {
+		// The client knows few conditions; others it takes for a lost connection and wraps without Unwrap, so that
+		// only the text tells them. Tests with the real client notice when a new version words it differently.
+		if found && condition.Condition == refusal || strings.Contains(err.Error(), "Condition: "+string(refusal)+",") {
 			return fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 	}

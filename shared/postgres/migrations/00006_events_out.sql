@@ -24,9 +24,12 @@ CREATE INDEX idx_outbox_parked_waiting ON outbox_parked (shard, aggregate_id, se
 CREATE INDEX idx_outbox_parked_sent ON outbox_parked (id) WHERE sent_at IS NOT NULL;
 
 -- Sent events that the feed has not numbered yet. Filled in the transaction that marks them, emptied by the one
--- that numbers them: a queue of ids, nearly always empty.
+-- that numbers them, in the key's order, which keeps each aggregate's. Nearly always empty.
 CREATE TABLE outbox_sent (
-    id uuid PRIMARY KEY
+    aggregate_id uuid   NOT NULL,
+    sequence     bigint NOT NULL,
+    id           uuid   NOT NULL,
+    PRIMARY KEY (aggregate_id, sequence)
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 -- What GET /events reads: every event once, numbered so that whoever has seen number N has seen every number
