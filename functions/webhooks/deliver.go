@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/company/order-catalog-service/shared/servicebus"
 )
 
 // Deliver answers one wake-up. It attempts the delivery, and then goes on with what else is due for the endpoint, for
@@ -15,7 +17,7 @@ import (
 //
 // When the endpoint has its share of attempts in this process already, the message is done: whoever is at work
 // there goes on. So ten thousand wake-ups for one slow endpoint are gone at once, and the others' are reached.
-func (w *Webhooks) Deliver(ctx context.Context, m Message) error {
+func (w *Webhooks) Deliver(ctx context.Context, m servicebus.Received) error {
 	var wake wakeUp
 	err := json.Unmarshal(m.Body, &wake)
 	if err == nil && wake.Endpoint == uuid.Nil {

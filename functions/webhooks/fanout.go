@@ -70,7 +70,7 @@ func parseEvent(body []byte, now time.Time) (e event, err error) {
 
 // FanOut takes events from the topic and makes their deliveries, a batch in one transaction. An error gives the
 // batch back to the broker, and the batch may come again after a success too: the second time it changes nothing.
-func (w *Webhooks) FanOut(ctx context.Context, messages []Message) error {
+func (w *Webhooks) FanOut(ctx context.Context, messages []servicebus.Received) error {
 	var wake []wakeUp
 	err := w.patiently(ctx, func() error {
 		now, err := w.now(ctx)

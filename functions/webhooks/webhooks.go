@@ -57,7 +57,7 @@ type Options struct {
 	Nudge func(aggregates ...uuid.UUID)
 	// Poison keeps a message that is not ours, with the reason; its error gives the message back to the broker. It
 	// must know a message that it has seen. nil writes it to the log.
-	Poison func(context.Context, Message, error) error
+	Poison func(context.Context, servicebus.Received, error) error
 	Limits Limits
 }
 
@@ -111,20 +111,14 @@ type Webhooks struct {
 	metrics  metrics
 }
 
-// Message is what came from Service Bus.
-type Message struct {
-	ID   string
-	Body []byte
-}
-
 // New makes the slice and registers its operations.
 func New(o Options) (*Webhooks, error) {
 	if o.Nudge == nil {
 		o.Nudge = func(...uuid.UUID) {}
 	}
 	if o.Poison == nil {
-		o.Poison = func(ctx context.Context, m Message, err error) error {
-			o.Logger.ErrorContext(ctx, "a message is not ours", "message", m.ID, "error", err)
+		o.Poison = func(ctx context.Context, m servicebus.Received, err error) error {
+			o.Logger.ErrorContext(ctx, "a message is not ours", "message", m.MessageID, "error", err)
 			return nil
 		}
 	}
