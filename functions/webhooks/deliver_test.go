@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/company/order-catalog-service/functions/webhooks"
+	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/shared/signature"
 	"github.com/company/order-catalog-service/tests/kit"
 )
@@ -113,6 +114,13 @@ func held(code int) (answer http.HandlerFunc, began chan struct{}, release chan 
 	}, began, release
 }
 
+// delivering answers a wake-up on another goroutine.
+func (s *shop) delivering(m servicebus.Received) chan error {
+	done := make(chan error, 1)
+	go func() { done <- s.hooks.Deliver(context.Background(), m) }()
+	return done
+}
+
 // TestALateVerdictDoesNotCount: a worker was paused longer than its lease, another one made the attempt. What the
 // first then has to say changes nothing, not even a 410.
 func TestALateVerdictDoesNotCount(t *testing.T) {
@@ -123,8 +131,7 @@ func TestALateVerdictDoesNotCount(t *testing.T) {
 		r := receive(t, answer)
 		e := s.subscribe(t, r.url)
 		id, _ := s.publish(t)
-		done := make(chan error, 1)
-		go func() { done <- s.hooks.Deliver(context.Background(), wakeUp(t, id, e.id)) }()
+		done := s.delivering(wakeUp(t, id, e.id))
 		<-began
 		r.behave(status(http.StatusServiceUnavailable))
 		s.Exec(t, `UPDATE webhook_deliveries SET leased_until = now()`)
@@ -150,8 +157,7 @@ func TestCX15AVerdictIsForTheVersionAttempted(t *testing.T) {
 		e := s.subscribe(t, old.url)
 		id, _ := s.publish(t)
 		s.taken()
-		done := make(chan error, 1)
-		go func() { done <- s.hooks.Deliver(context.Background(), wakeUp(t, id, e.id)) }()
+		done := s.delivering(wakeUp(t, id, e.id))
 		<-began
 		require.Equal(t, http.StatusOK, s.call(t, http.MethodPatch, e.path(), map[string]any{"url": renewed.url}).Status)
 		close(release)
@@ -350,8 +356,7 @@ func TestTheCircuit(t *testing.T) {
 	r.behave(answer)
 	s.due(t)
 	other := s.sibling(t, webhooks.Limits{})
-	done := make(chan error, 1)
-	go func() { done <- s.hooks.Deliver(context.Background(), wakeUp(t, ids[5], e.id)) }()
+	done := s.delivering(wakeUp(t, ids[5], e.id))
 	<-began
 	for _, id := range ids {
 		require.NoError(t, s.hooks.Deliver(t.Context(), wakeUp(t, id, e.id)))
