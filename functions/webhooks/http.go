@@ -75,7 +75,7 @@ func (w *Webhooks) register() {
 		Summary: "Read all events, without gaps",
 		Description: "Who has read up to `next` has seen everything before it. Send `next` as `since` for the following page, and again later when it stays the same: that is the end. " +
 			"Events are kept for at least 30 days.",
-		Status: http.StatusOK, Response: Feed{}, Problems: []rest.ProblemKind{rest.Gone},
+		Status: http.StatusOK, Response: Feed{}, NotModified: true, Problems: []rest.ProblemKind{rest.Gone},
 	}, w.feed)
 }
 
