@@ -132,6 +132,7 @@ func TestUnclearEnvelopesNameTheField(t *testing.T) {
 		`{"Data":{"m":"YQ=="},"Metadata":{"MessageIdArray":"[\"a\"]"}}`:                 "Data.m",
 		`{"Data":{"m":["YQ==","Yg=="]},"Metadata":{"MessageIdArray":"[\"a\"]"}}`:        "Metadata.MessageIdArray",
 		`{"Data":{"m":["YQ=="]},"Metadata":{"MessageIdArray":"\"a\""}}`:                 "Metadata.MessageIdArray",
+		`{"Data":{"m":["YQ=="]},"Metadata":{"MessageIdArray":"[\"a\",\"b\"]"}}`:         "Metadata.MessageIdArray",
 		`{"Data":{"m":["YQ==","Yg=="]},"Metadata":{"SequenceNumberArray":"[1,\"x\"]"}}`: "Metadata.SequenceNumberArray[1]",
 		`{"Data":{"m":"YQ=="},"Metadata":{"EnqueuedTimeUtc":"11/23/2026 10:00:00"}}`:    "Metadata.EnqueuedTimeUtc",
 		`{"Data":{"m":"YQ=="},"Metadata":{"subject":"\"a\"","SUBJECT":"\"b\""}}`:        "Subject",

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/company/order-catalog-service/functions/carts"
 	"github.com/company/order-catalog-service/functions/docs"
+	"github.com/company/order-catalog-service/functions/health"
 	"github.com/company/order-catalog-service/functions/housekeeping"
 	"github.com/company/order-catalog-service/functions/metrics"
 	"github.com/company/order-catalog-service/shared/postgres"
@@ -31,9 +31,7 @@ var httpFunctions = []httpFunction{
 	{Function: "docs", Route: "docs/{*rest}", Register: func(s *service) error { return docs.Register(s.api) }},
 	{Function: "docs-openapi", Route: "openapi.{format}", Register: func(*service) error { return nil }}, // docs serves it
 	{Function: "health", Route: "health/{check}", Register: func(s *service) error {
-		s.api.Handle("GET /health/live", http.HandlerFunc(s.probes.Live))
-		s.api.Handle("GET /health/ready", http.HandlerFunc(s.probes.Ready))
-		s.api.Handle("GET /health/startup", http.HandlerFunc(s.probes.Startup))
+		health.Register(s.api, s.probes)
 		return nil
 	}},
 	{Function: "metrics", Route: "metrics", Register: func(s *service) error {

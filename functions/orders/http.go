@@ -96,7 +96,7 @@ func (o *Orders) read(ctx context.Context, in *orderInput) (rest.Answer, error) 
 
 type listInput struct {
 	PageSize   int    `query:"pageSize" minimum:"1" maximum:"100" default:"20"`
-	Cursor     string `query:"cursor" maxLength:"1024" doc:"nextCursor of the page before"`
+	Cursor     string `query:"cursor" maxLength:"2048" doc:"nextCursor of the page before"`
 	CustomerID string `query:"customerId" maxLength:"255" doc:"Whose orders; another than the caller needs the role admin"`
 }
 

@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -33,8 +32,10 @@ func (a *API) Handler() http.Handler {
 			if p := recover(); p != nil {
 				a.config.Logger.ErrorContext(r.Context(), "panic", "operation", call.Operation,
 					"panic", fmt.Sprint(p), "stack", string(debug.Stack()), "correlation_id", call.Correlation)
-				if out.status == 0 { // else the answer is half sent and can only be cut
-					a.fail(out, r, errPanic)
+				if out.status == 0 {
+					a.fail(out, r, ourFault())
+				} else {
+					defer out.cut()
 				}
 			}
 			a.metrics.record(r, out.status, time.Since(started))
@@ -42,8 +43,6 @@ func (a *API) Handler() http.Handler {
 		a.route(out, r)
 	})
 }
-
-var errPanic = errors.New("the handler panicked")
 
 // route dispatches, and says 404 and 405 as problems.
 func (a *API) route(w http.ResponseWriter, r *http.Request) {
@@ -132,6 +131,13 @@ func (w *recorder) Write(b []byte) (int, error) {
 		w.status = http.StatusOK
 	}
 	return w.ResponseWriter.Write(b)
+}
+
+// cut ends a half-sent answer so that the client doesn't take it for a whole one. What there is of it goes out first:
+// the host sends a request again, up to 40 times, whose connection closes before the first byte.
+func (w *recorder) cut() {
+	_ = http.NewResponseController(w).Flush() // a client that left is nobody to tell
+	panic(http.ErrAbortHandler)               // net/http's way of closing one connection; nothing is logged
 }
 
 // Unwrap is how http.ResponseController finds the connection.
