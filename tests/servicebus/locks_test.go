@@ -2,7 +2,7 @@ package servicebus
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -106,13 +106,33 @@ func TestALostLockRedelivers(t *testing.T) {
 	lost := func(err error) {
 		t.Helper()
 		var sb *azservicebus.Error
-		require.True(t, errors.As(err, &sb), "%v", err)
+		require.ErrorAs(t, err, &sb)
 		assert.Equal(t, azservicebus.CodeLockLost, sb.Code)
 	}
 	lost(r.CompleteMessage(ctx, slow, nil))
 	lost(r.RenewMessageLock(ctx, slow, nil))
 	completed(t, r, again)
 	nothingBefore(t, s, r)
+}
+
+// TestLostLocksRedeliverInOrder: a batch that took too long comes again as it was.
+func TestLostLocksRedeliverInOrder(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	s, r := b.sender(t, topic), b.receiver(t, topic, nil)
+	var sent []string
+	for i := range 30 {
+		sent = append(sent, fmt.Sprint(i))
+	}
+	send(t, s, sent...)
+	take(t, r, len(sent))
+	b.pass(t, 61*time.Second)
+	var got []*azservicebus.ReceivedMessage
+	for len(got) < len(sent) {
+		got = append(got, take(t, r, len(sent)-len(got))...)
+	}
+	assert.Equal(t, sent, ids(got))
+	completed(t, r, got...)
 }
 
 func TestARenewedLockLasts(t *testing.T) {

@@ -2,7 +2,6 @@ package servicebus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -182,6 +181,30 @@ func TestOversize(t *testing.T) {
 	nothingBefore(t, s, r)
 }
 
+// TestTheLargestMessageArrives: what a broker adds to a message doesn't make it too large to be received.
+func TestTheLargestMessageArrives(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	s, r := b.sender(t, queue), b.receiver(t, queue, nil)
+	m := message("large")
+	for size := 256 << 10; ; size -= 16 {
+		m.Body = make([]byte, size)
+		err := s.SendMessage(t.Context(), m, nil)
+		if err == nil {
+			break
+		}
+		require.ErrorIs(t, err, azservicebus.ErrMessageTooLarge)
+		require.Greater(t, size, 255<<10)
+	}
+	got := takeOne(t, r)
+	assert.Equal(t, m.Body, got.Body)
+	settled(t, func(ctx context.Context) error { return r.DeadLetterMessage(ctx, got, nil) })
+	dead := b.receiver(t, queue, &azservicebus.ReceiverOptions{SubQueue: azservicebus.SubQueueDeadLetter})
+	got = takeOne(t, dead)
+	assert.Equal(t, m.Body, got.Body)
+	completed(t, dead, got)
+}
+
 func TestAnUnknownEntityIsNotFound(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
@@ -189,6 +212,6 @@ func TestAnUnknownEntityIsNotFound(t *testing.T) {
 	defer cancel()
 	err := b.sender(t, "no-such-queue").SendMessage(ctx, message("a"), nil)
 	var sb *azservicebus.Error
-	require.True(t, errors.As(err, &sb), "%v", err)
+	require.ErrorAs(t, err, &sb)
 	assert.Equal(t, azservicebus.CodeNotFound, sb.Code)
 }

@@ -114,7 +114,7 @@ func (b *Broker) CreateSubscription(topic, name string, p Properties) error {
 	defer b.mu.Unlock()
 	t := b.entities[key(topic)]
 	if t == nil || t.kind != kindTopic {
-		return fmt.Errorf("service bus: there is no topic %s to subscribe to", topic)
+		return fmt.Errorf("there is no topic %s to subscribe to", topic)
 	}
 	p.DuplicateWindow = 0 // the topic's matter
 	s, err := b.createQueue(t.name+"/Subscriptions/"+name, p)
@@ -135,15 +135,15 @@ func (b *Broker) createQueue(name string, p Properties) (*entity, error) {
 
 func (b *Broker) create(kind entityKind, name string, p Properties) (*entity, error) {
 	if key(name) == "" {
-		return nil, errors.New("service bus: an entity needs a name")
+		return nil, errors.New("an entity needs a name")
 	}
 	if b.entities[key(name)] != nil {
-		return nil, fmt.Errorf("service bus: %s exists", name)
+		return nil, fmt.Errorf("%s exists", name)
 	}
 	e := newEntity(b, kind, name, p)
 	if left := b.remains[key(name)]; left != nil {
 		if err := e.adopt(left); err != nil {
-			return nil, fmt.Errorf("service bus: what the journal has of %s: %w", name, err)
+			return nil, fmt.Errorf("what the journal has of %s: %w", name, err)
 		}
 		delete(b.remains, key(name))
 	}
