@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -241,6 +242,7 @@ func (s *service) bringUp(ctx context.Context) {
 		if err == nil {
 			s.state.CompareAndSwap(health.Starting, health.Serving)
 			close(s.started)
+			s.guard(ctx, "role limits", s.checkLimits)
 			return
 		}
 		s.logger.WarnContext(ctx, "the database is not ready yet", "error", err)
@@ -249,6 +251,19 @@ func (s *service) bringUp(ctx context.Context) {
 			return
 		case <-time.After(pause):
 		}
+	}
+}
+
+// checkLimits warns, once, when the role that serves requests lacks a timeout: nothing else would show it before
+// the day when a stuck transaction holds a hot product's lock.
+func (s *service) checkLimits(ctx context.Context) {
+	mend, err := postgres.MissingLimits(ctx, s.pools.Background)
+	switch {
+	case err != nil:
+		s.logger.WarnContext(ctx, "the timeouts of DATABASE_URL's role could not be checked", "error", err)
+	case len(mend) > 0:
+		s.logger.WarnContext(ctx, "the role of DATABASE_URL has no timeout of a kind it needs: run this once as its administrator",
+			"sql", strings.Join(mend, "; "))
 	}
 }
 

@@ -86,37 +86,3 @@ func pendingMigrations(ctx context.Context, provider *goose.Provider, db *sql.DB
 	}
 	return pending, nil
 }
-
-// EnsurePartitions makes the partitions of the days ahead and names those it made. Housekeeping calls it; it
-// gives up at once on a busy lock, since the partitions it makes are days away.
-func EnsurePartitions(ctx context.Context, pool *Pool) (made []string, err error) {
-	err = pool.Do(ctx, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, `/* EnsurePartitions */ SELECT ensure_partitions() UNION ALL SELECT ensure_feed_partitions()`)
-		if err != nil {
-			return err
-		}
-		made, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("making partitions: %w", err)
-	}
-	return made, nil
-}
-
-// DropPublished drops at most one partition whose events were sent long ago, and names it. It gives up at once on a
-// busy lock; housekeeping calls it again.
-func DropPublished(ctx context.Context, pool *Pool) (dropped []string, err error) {
-	err = pool.Do(ctx, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, `/* DropPublished */ SELECT drop_published()`)
-		if err != nil {
-			return err
-		}
-		dropped, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("dropping sent events: %w", err)
-	}
-	return dropped, nil
-}
