@@ -15,13 +15,16 @@ import (
 	"github.com/company/order-catalog-service/functions/health"
 	"github.com/company/order-catalog-service/functions/ops"
 	"github.com/company/order-catalog-service/functions/orders"
+	"github.com/company/order-catalog-service/functions/webhooks"
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/egress"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/outbox"
 	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/postgres"
 	sharedredis "github.com/company/order-catalog-service/shared/redis"
 	"github.com/company/order-catalog-service/shared/rest"
+	"github.com/company/order-catalog-service/shared/secretbox"
 	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/shared/telemetry"
 )
@@ -47,6 +50,7 @@ type service struct {
 	catalog  *catalog.Catalog
 	orders   *orders.Orders
 	ops      *ops.Ops
+	webhooks *webhooks.Webhooks
 	probes   *health.Probes
 	metrics  http.Handler
 
@@ -83,7 +87,11 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.keys, err = idempotency.New(idempotency.Options{Pools: s.pools, Redis: s.redis, LockNodes: locks, Timeout: c.RequestTimeout})
+	answers, err := secretbox.New("stored answers", []byte(c.WebhookSecret))
+	if err != nil {
+		return nil, err
+	}
+	s.keys, err = idempotency.New(idempotency.Options{Pools: s.pools, Redis: s.redis, LockNodes: locks, Timeout: c.RequestTimeout, Box: answers})
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +193,23 @@ func (s *service) registerOps() error {
 		},
 	})
 	return nil
+}
+
+func (s *service) registerWebhooks() error {
+	box, err := secretbox.New("endpoint secrets", []byte(s.config.WebhookSecret))
+	if err != nil {
+		return err
+	}
+	client := egress.New(egress.Options{AllowLoopback: s.config.WebhookAllowLoopback})
+	s.closers = append(s.closers, client.Close)
+	s.webhooks, err = webhooks.New(webhooks.Options{
+		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Box: box, Egress: client, Logger: s.logger,
+		Send: s.bus.Sender(servicebus.QueueWebhookDelivery).Send, Nudge: s.drain.Nudge,
+		Poison: func(ctx context.Context, m servicebus.Received, cause error) error {
+			return s.ops.RecordPoison(ctx, servicebus.TopicOrderEvents, m, cause)
+		},
+	})
+	return err
 }
 
 func (s *service) dependencies() []health.Check {

@@ -20,7 +20,13 @@ const (
 	OrderCancelled       = "order.cancelled.v1"
 	ProductPriceChanged  = "product.price_changed.v1"
 	ProductStockDepleted = "product.stock_depleted.v1"
+	WebhookDisabled      = "webhook.endpoint_disabled.v1"
 )
+
+// Types are all of them: what an endpoint can subscribe to.
+var Types = []string{
+	OrderCreated, OrderConfirmed, OrderCancelled, ProductPriceChanged, ProductStockDepleted, WebhookDisabled,
+}
 
 // Event is one thing that happened to one aggregate.
 type Event struct {
@@ -37,7 +43,7 @@ type Event struct {
 
 // Aggregate is what an event is about.
 type Aggregate struct {
-	Type string // "order" or "product"
+	Type string // "order", "product" or "webhook"
 	ID   uuid.UUID
 }
 

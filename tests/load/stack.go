@@ -36,7 +36,7 @@ type stack struct {
 	dir, base, bareURL, token string
 	pgbench                   string // the program's path
 	topic                     *topic
-	accepted                  int    // answers 201 and pgbench's transactions
+	accepted                  int // answers 201 and pgbench's transactions
 	closers                   []func()
 }
 
@@ -150,7 +150,7 @@ func (s *stack) startHandler(ctx context.Context, redis string) error {
 	cmd := exec.Command(binary) //nolint:gosec,noctx // just built; ends with stop
 	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), fmt.Sprintf("FUNCTIONS_CUSTOMHANDLER_PORT=%d", port), "DATABASE_URL="+s.app, "MIGRATIONS_DATABASE_URL="+owner,
-		"REDIS_URL="+redis, "AUTH_ISSUER="+tokens.URL(), "AUTH_AUDIENCE="+issuer.Audience, "SERVICEBUS_CONNECTION="+s.topic.connection, "JWT_SIGNING_KEY="+rand.Text(), "LOG_LEVEL=WARN")
+		"REDIS_URL="+redis, "AUTH_ISSUER="+tokens.URL(), "AUTH_AUDIENCE="+issuer.Audience, "SERVICEBUS_CONNECTION="+s.topic.connection, "WEBHOOK_SECRET="+rand.Text(), "JWT_SIGNING_KEY="+rand.Text(), "LOG_LEVEL=WARN")
 	return s.startChild(cmd, port)
 }
 
