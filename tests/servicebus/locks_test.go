@@ -110,6 +110,7 @@ func TestALostLockRedelivers(t *testing.T) {
 		assert.Equal(t, azservicebus.CodeLockLost, sb.Code)
 	}
 	lost(r.CompleteMessage(ctx, slow, nil))
+	lost(r.CompleteMessage(ctx, &azservicebus.ReceivedMessage{LockToken: slow.LockToken}, nil)) // goes another way
 	lost(r.RenewMessageLock(ctx, slow, nil))
 	completed(t, r, again)
 	nothingBefore(t, s, r)

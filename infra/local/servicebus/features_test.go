@@ -32,6 +32,8 @@ func TestSessions(t *testing.T) {
 	next, err := c.AcceptNextSessionForQueue(ctx, "q", nil)
 	require.NoError(t, err)
 	assert.Equal(t, "even", next.SessionID(), "the other is held")
+	_, err = c.AcceptSessionForQueue(ctx, "q", "odd", nil)
+	require.ErrorContains(t, err, condSessionLocked)
 	assert.Equal(t, []string{"0", "2", "4"}, ids(take(t, odd, 3)))
 	assert.Equal(t, []string{"1", "3", "5"}, ids(take(t, next, 3)))
 
@@ -205,7 +207,9 @@ func TestTokensAreChecked(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a"}, ids(take(t, r, 1)))
 	clock.pass(1000 * time.Hour)
-	refused(try(with("all", "c2VjcmV0"))) // its token is of long ago
+	err = try(with("all", "c2VjcmV0"))
+	refused(err)
+	assert.ErrorContains(t, err, "ExpiredToken", "its token is of long ago")
 }
 
 func TestStats(t *testing.T) {

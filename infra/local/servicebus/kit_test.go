@@ -123,8 +123,7 @@ func dial(t *testing.T, b *Broker) *rawClient {
 	near, far := net.Pipe()
 	b.ServeConn(far)
 	t.Cleanup(func() { near.Close() })
-	require.NoError(t, near.SetDeadline(time.Now().Add(patience)))
-	r := &rawClient{t: t, net: near, in: bufio.NewReader(near), c: &conn{net: near}}
+	r := &rawClient{t: t, net: near, in: bufio.NewReader(near), c: &conn{net: hasty{near}}}
 	r.write([]byte("AMQP\x00\x01\x00\x00"))
 	head := make([]byte, 8)
 	_, err := r.in.Read(head)
@@ -133,8 +132,17 @@ func dial(t *testing.T, b *Broker) *rawClient {
 	return r
 }
 
+// hasty is a connection on which nobody waits longer than a test may.
+type hasty struct{ net.Conn }
+
+// SetReadDeadline sets a nearer one.
+func (h hasty) SetReadDeadline(time.Time) error {
+	return h.Conn.SetReadDeadline(time.Now().Add(patience))
+}
+
 func (r *rawClient) write(b []byte) {
 	r.t.Helper()
+	require.NoError(r.t, r.net.SetWriteDeadline(time.Now().Add(patience)))
 	_, err := r.net.Write(b)
 	require.NoError(r.t, err)
 }
