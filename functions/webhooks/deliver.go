@@ -51,7 +51,13 @@ func (w *Webhooks) work(ctx context.Context, seat *seat, endpoint, first uuid.UU
 		if !worked && seat.done() {
 			return nil
 		}
-		if ctx.Err() != nil || time.Now().After(end) {
+		over := time.Now().After(end)
+		select {
+		case <-ctx.Done():
+			over = true
+		default:
+		}
+		if over {
 			// Others shall have their turn; the rest of this queue starts again at the end of the line.
 			w.wake(ctx, wakeUp{Endpoint: endpoint})
 			return nil

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,7 +36,8 @@ type shop struct {
 
 	mu     sync.Mutex
 	queue  []servicebus.Message
-	broken error // what sending to the queue fails with
+	live   chan servicebus.Message // when set, where due messages go instead
+	broken error                   // what sending to the queue fails with
 }
 
 func open(t testing.TB, limits webhooks.Limits) *shop {
@@ -73,8 +73,42 @@ func (s *shop) send(_ context.Context, list []servicebus.Message) (int, error) {
 	if s.broken != nil {
 		return 0, s.broken
 	}
-	s.queue = append(s.queue, list...)
+	if s.live == nil {
+		s.queue = append(s.queue, list...)
+		return len(list), nil
+	}
+	for _, m := range list {
+		if m.At.IsZero() {
+			s.live <- m
+		}
+	}
 	return len(list), nil
+}
+
+// pump answers wake-ups as they come, as many at once as the host does, until the test ends.
+func (s *shop) pump(t testing.TB) {
+	t.Helper()
+	const calls = 16
+	s.mu.Lock()
+	s.live = make(chan servicebus.Message, 10_000)
+	s.mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range calls {
+		all.Go(func() {
+			for {
+				select {
+				case m := <-s.live:
+					if err := s.hooks.Deliver(ctx, received(m)); ctx.Err() == nil {
+						assert.NoError(t, err)
+					}
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	t.Cleanup(func() { cancel(); all.Wait() })
 }
 
 // taken are the messages that were sent since the last look.
@@ -271,5 +305,3 @@ func (s *shop) deliveries(t testing.TB, e endpoint, status string) []map[string]
 	}
 	return list
 }
-
-func lines(list ...string) string { return strings.Join(list, "\n") }

@@ -246,15 +246,15 @@ WHERE $1::uuid IS NULL OR r.endpoint_id = $1 ORDER BY r.created_at LIMIT 1 FOR U
 
 	// The next step's last event: the thousandth of those to bring back, or the end.
 	nextDeadSQL = `/* Webhooks.NextDead */
-SELECT max(event_id), count(*) FROM (
+SELECT event_id FROM (
     SELECT event_id FROM webhook_deliveries WHERE endpoint_id = $1 AND status = 'dead' AND event_id > $2 AND event_id <= $3
-    ORDER BY event_id LIMIT $4) step`
+    ORDER BY event_id LIMIT $4) step ORDER BY event_id DESC LIMIT 1`
 
 	nextRangeSQL = `/* Webhooks.NextRange */
-SELECT max(id), count(*) FROM (
+SELECT id FROM (
     SELECT id FROM ((SELECT event_id AS id FROM webhook_deliveries WHERE endpoint_id = $1 AND event_id > $2 AND event_id <= $3 ORDER BY event_id LIMIT $4)
                     UNION (SELECT id FROM feed WHERE id > $2 AND id <= $3 ORDER BY id LIMIT $4)) both_of_them
-    ORDER BY id LIMIT $4) step`
+    ORDER BY id LIMIT $4) step ORDER BY id DESC LIMIT 1`
 
 	stepSQL = `/* Webhooks.ReplayStep */
 UPDATE webhook_deliveries d` + backSQL + `
@@ -281,26 +281,24 @@ func (w *Webhooks) goOnReplay(ctx context.Context, of *uuid.UUID) (endpoint uuid
 		if dead {
 			sql = nextDeadSQL
 		}
-		var (
-			last *uuid.UUID
-			n    int
-		)
-		if err := tx.QueryRow(ctx, sql, endpoint, after, to, step).Scan(&last, &n); err != nil {
+		var last uuid.UUID
+		err = tx.QueryRow(ctx, sql, endpoint, after, to, step).Scan(&last)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return err
 		}
-		if last == nil || status != enabled { // of a disabled endpoint nothing is pending: its owner replays again
+		if err != nil || status != enabled { // of a disabled endpoint nothing is pending: its owner replays again
 			_, err := tx.Exec(ctx, `/* Webhooks.EndReplay */ DELETE FROM webhook_replays WHERE id = $1`, id)
 			return err
 		}
-		if _, err := tx.Exec(ctx, stepSQL, endpoint, after, *last, dead); err != nil {
+		if _, err := tx.Exec(ctx, stepSQL, endpoint, after, last, dead); err != nil {
 			return err
 		}
 		if !dead {
-			if _, err := tx.Exec(ctx, missingSQL, endpoint, after, *last, kept); err != nil {
+			if _, err := tx.Exec(ctx, missingSQL, endpoint, after, last, kept); err != nil {
 				return err
 			}
 		}
-		_, err = tx.Exec(ctx, `/* Webhooks.AdvanceReplay */ UPDATE webhook_replays SET after_id = $2 WHERE id = $1`, id, *last)
+		_, err = tx.Exec(ctx, `/* Webhooks.AdvanceReplay */ UPDATE webhook_replays SET after_id = $2 WHERE id = $1`, id, last)
 		return err
 	})
 	if err != nil {

@@ -69,16 +69,16 @@ func NewAPIOn(t testing.TB, d *Database, sibling *API) *API {
 		Ready: func(context.Context) error { return nil }, Deadline: 15 * time.Second,
 	})
 	require.NoError(t, err)
-	answers, err := secretbox.New("stored answers", []byte(secret))
+	answers, err := secretbox.New("stored answers", []byte(boxesOpenWith))
 	require.NoError(t, err)
-	a.Box, err = secretbox.New("webhook endpoints", []byte(secret))
+	a.Box, err = secretbox.New("webhook endpoints", []byte(boxesOpenWith))
 	require.NoError(t, err)
 	a.Keys, err = idempotency.New(idempotency.Options{Pools: a.Pools, Redis: a.Redis, Box: answers, Timeout: 10 * time.Second})
 	require.NoError(t, err)
 	return a
 }
 
-const secret = "what a test's boxes are locked with"
+const boxesOpenWith = "what opens the boxes of every test"
 
 // testWriter puts log lines into the test's output.
 type testWriter struct{ t testing.TB }
