@@ -149,10 +149,10 @@ func TestKill9LosesNothingAcknowledged(t *testing.T) {
 // send sends numbered messages, each until it is acknowledged: the topic, also after a kill, drops what it has.
 func (l *ledger) send(ctx context.Context, s *azservicebus.Sender) {
 	for ctx.Err() == nil {
-		m := message(strconv.Itoa(len(l.sent)))
-		m.Body = make([]byte, 500)
+		id := strconv.Itoa(len(l.sent))
+		m := &azservicebus.Message{MessageID: &id, Body: make([]byte, 500)}
 		if s.SendMessage(ctx, m, nil) == nil {
-			l.note(func() { l.sent = append(l.sent, *m.MessageID) })
+			l.note(func() { l.sent = append(l.sent, id) })
 		}
 	}
 }
@@ -165,9 +165,9 @@ func (l *ledger) receive(ctx context.Context, r *azservicebus.Receiver) {
 			if n++; n%3 == 0 {
 				continue
 			}
-			l.note(func() { l.settling[m.MessageID] = true })
+			l.note(func() { l.settling[name(m)] = true })
 			if r.CompleteMessage(ctx, m, nil) == nil {
-				l.note(func() { l.completed[m.MessageID] = true })
+				l.note(func() { l.completed[name(m)] = true })
 			}
 		}
 	}
@@ -181,14 +181,14 @@ func (l *ledger) compare(t *testing.T, b *bus) {
 	for before := -1; ; {
 		m := takeOne(t, r)
 		completed(t, r, m)
-		if m.MessageID == "end" {
+		if name(m) == "end" {
 			break
 		}
-		number, err := strconv.Atoi(m.MessageID)
+		number, err := strconv.Atoi(name(m))
 		require.NoError(t, err)
 		assert.Greater(t, number, before, "twice, or out of order")
 		before = number
-		left[m.MessageID] = true
+		left[name(m)] = true
 	}
 	t.Logf("%d sends and %d completions were acknowledged, %d messages were left", len(l.sent), len(l.completed), len(left))
 	for _, id := range l.sent {

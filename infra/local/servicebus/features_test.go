@@ -21,7 +21,7 @@ func TestSessions(t *testing.T) {
 	c := client(t, b)
 	for i := range 6 {
 		m := az(fmt.Sprint(i))
-		m.SessionID = text([]string{"odd", "even"}[i%2])
+		m.SessionID = to([]string{"odd", "even"}[i%2])
 		send(t, c, "q", m)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -141,7 +141,7 @@ func TestATopicsSubscriptionsAreIndependent(t *testing.T) {
 	require.NoError(t, b.CreateSubscription("T", "two", Properties{}))
 	c := client(t, b)
 	later := az("later")
-	later.ScheduledEnqueueTime = text(clock.now().Add(time.Minute))
+	later.ScheduledEnqueueTime = to(clock.now().Add(time.Minute))
 	send(t, c, "t", az("now"), later)
 	clock.pass(61 * time.Second)
 
@@ -173,6 +173,9 @@ func TestATopicsSubscriptionsAreIndependent(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.ReceiveMessages(t.Context(), 1, nil)
 	require.ErrorContains(t, err, condNotAllowed, "a topic itself holds nothing")
+	dead, err := c.NewSender("t/Subscriptions/one/$DeadLetterQueue", nil)
+	require.NoError(t, err)
+	require.ErrorContains(t, dead.SendMessage(t.Context(), az("undead"), nil), condNotAllowed)
 }
 
 func TestTokensAreChecked(t *testing.T) {
@@ -221,7 +224,7 @@ func TestStats(t *testing.T) {
 	r, err := c.NewReceiverForQueue("q", nil)
 	require.NoError(t, err)
 	later := az("later")
-	later.ScheduledEnqueueTime = text(clock.now().Add(time.Hour))
+	later.ScheduledEnqueueTime = to(clock.now().Add(time.Hour))
 	send(t, c, "q", az("dead"), az("deferred"), az("locked"), later)
 	got := take(t, r, 3)
 	require.NoError(t, r.AbandonMessage(t.Context(), got[0], nil))

@@ -24,17 +24,25 @@ type clock struct{ ahead atomic.Int64 }
 
 func (c *clock) now() time.Time       { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *clock) pass(d time.Duration) { c.ahead.Add(int64(d)) }
-func journalIn(t *testing.T) string   { t.Helper(); return filepath.Join(t.TempDir(), "journal") }
-func text[T any](v T) *T              { return &v }
-func az(id string) *azMsg             { return &azMsg{MessageID: &id, Body: []byte(id)} }
+
+func to[T any](v T) *T { return &v }
+
+// az is a message of the client's whose body is its id.
+func az(id string) *azservicebus.Message {
+	return &azservicebus.Message{MessageID: &id, Body: []byte(id)}
+}
+
+func journalIn(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "journal")
+}
+
 func sizeOf(t *testing.T, path string) int64 {
 	t.Helper()
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	return info.Size()
 }
-
-type azMsg = azservicebus.Message
 
 func newBroker(t *testing.T, o Options) *Broker {
 	t.Helper()
@@ -73,7 +81,7 @@ func clientWith(t *testing.T, connection string) *azservicebus.Client {
 	return c
 }
 
-func send(t *testing.T, c *azservicebus.Client, to string, messages ...*azMsg) {
+func send(t *testing.T, c *azservicebus.Client, to string, messages ...*azservicebus.Message) {
 	t.Helper()
 	s, err := c.NewSender(to, nil)
 	require.NoError(t, err)

@@ -64,10 +64,10 @@ func fill(t *testing.T, b *Broker, clock *clock) (deferred int64) {
 	r, err := c.NewReceiverForQueue("q", nil)
 	require.NoError(t, err)
 	buried, gone, later, again := az("buried"), az("gone"), az("later"), az("again")
-	later.ScheduledEnqueueTime = text(clock.now().Add(time.Hour))
+	later.ScheduledEnqueueTime = to(clock.now().Add(time.Hour))
 	send(t, c, "q", buried, gone, az("deferred"), again, later)
 	got := take(t, r, 4)
-	require.NoError(t, r.DeadLetterMessage(ctx, got[0], &azservicebus.DeadLetterOptions{Reason: text("why")}))
+	require.NoError(t, r.DeadLetterMessage(ctx, got[0], &azservicebus.DeadLetterOptions{Reason: to("why")}))
 	require.NoError(t, r.CompleteMessage(ctx, got[1], nil))
 	require.NoError(t, r.DeferMessage(ctx, got[2], &azservicebus.DeferMessageOptions{PropertiesToModify: map[string]any{"note": "kept"}}))
 	require.NoError(t, r.AbandonMessage(ctx, got[3], nil))
@@ -78,7 +78,7 @@ func fill(t *testing.T, b *Broker, clock *clock) (deferred int64) {
 	require.Equal(t, uint32(2), got[0].DeliveryCount, "and it is locked when the broker ends")
 
 	inSession := az("in session")
-	inSession.SessionID = text("id")
+	inSession.SessionID = to("id")
 	send(t, c, "sessions", inSession)
 	s, err := c.AcceptSessionForQueue(ctx, "sessions", "id", nil)
 	require.NoError(t, err)
@@ -86,7 +86,7 @@ func fill(t *testing.T, b *Broker, clock *clock) (deferred int64) {
 
 	event := az("event")
 	event.ApplicationProperties = map[string]any{"type": "order.created.v1"}
-	event.TimeToLive = text(2 * time.Hour)
+	event.TimeToLive = to(2 * time.Hour)
 	send(t, c, "t", event)
 	return number
 }
@@ -118,8 +118,8 @@ func verify(t *testing.T, b *Broker, clock *clock, deferred int64) {
 	require.NoError(t, err)
 	m = take(t, dead, 1)[0]
 	assert.Equal(t, "buried", m.MessageID)
-	assert.Equal(t, text("why"), m.DeadLetterReason)
-	assert.Equal(t, text("q"), m.DeadLetterSource)
+	assert.Equal(t, to("why"), m.DeadLetterReason)
+	assert.Equal(t, to("q"), m.DeadLetterSource)
 
 	s, err := c.AcceptSessionForQueue(ctx, "sessions", "id", nil)
 	require.NoError(t, err)
@@ -134,7 +134,7 @@ func verify(t *testing.T, b *Broker, clock *clock, deferred int64) {
 	got := take(t, sub, 2)
 	assert.Equal(t, []string{"event", "other"}, ids(got), "the duplicate was known")
 	assert.Equal(t, map[string]any{"type": "order.created.v1"}, got[0].ApplicationProperties)
-	assert.Equal(t, text(2*time.Hour), got[0].TimeToLive)
+	assert.Equal(t, to(2*time.Hour), got[0].TimeToLive)
 }
 
 func TestAnEntityThatIsLeftOutKeepsItsMessages(t *testing.T) {
@@ -172,7 +172,8 @@ func TestTheJournalDoesNotGrowForEver(t *testing.T) {
 		take(t, sub, 1)
 		written += limit / 2
 	}
-	require.Eventually(t, func() bool { return sizeOf(t, o.Journal) < limit }, patience, 5*time.Millisecond, "%d bytes were written", written)
+	// It is rewritten when it has doubled, and one message may have been there when it last was.
+	require.Eventually(t, func() bool { return sizeOf(t, o.Journal) < 2*limit }, patience, 5*time.Millisecond, "%d bytes were written", written)
 	require.NoError(t, b.Close())
 
 	b = configured(t, o)
