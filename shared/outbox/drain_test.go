@@ -111,6 +111,7 @@ func TestNudgeSendsAtOnce(t *testing.T) {
 	s.happen(t, aggregate, nil, 1)
 	s.drain.Nudge(aggregate)
 	assert.Equal(t, []int64{1}, sequences(s.broker.Events(t, 1), aggregate))
+	assert.Eventually(t, func() bool { return kit.One[int](t, s.Database, "SELECT count(*) FROM feed") == 1 }, 5*time.Second, 10*time.Millisecond)
 	stop()
 	<-ended
 }
