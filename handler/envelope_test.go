@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"github.com/company/order-catalog-service/shared/servicebus"
 	"io"
 	"log/slog"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/company/order-catalog-service/shared/servicebus"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"

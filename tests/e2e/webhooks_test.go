@@ -70,8 +70,10 @@ func (c *customer) next(t *testing.T, patience time.Duration) told {
 // register has the service tell c, and returns what verifies it.
 func (c *customer) register(t *testing.T, s contract, token string) signature.Key {
 	t.Helper()
-	got := s.do(t, http.StatusCreated, call{method: http.MethodPost, path: "/api/v1/webhooks/register", token: token, key: uuid.NewString(),
-		body: map[string]any{"url": c.URL, "events": []string{"*"}}})
+	got := s.do(t, http.StatusCreated, call{
+		method: http.MethodPost, path: "/api/v1/webhooks/register", token: token, key: uuid.NewString(),
+		body: map[string]any{"url": c.URL, "events": []string{"*"}},
+	})
 	var endpoint struct{ Secret string }
 	require.NoError(t, json.Unmarshal(got.body, &endpoint))
 	key, err := signature.ParseKey(endpoint.Secret)

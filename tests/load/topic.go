@@ -32,7 +32,6 @@ const (
 type topic struct {
 	broker     *standin.Broker
 	connection string
-	stop       context.CancelFunc
 	listening  sync.WaitGroup
 
 	mu        sync.Mutex
