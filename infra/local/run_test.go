@@ -170,7 +170,7 @@ func TestAStrangersFirstTenMinutes(t *testing.T) {
 	receiver := "http://127.0.0.1:" + strconv.Itoa(ports["RECEIVER_PORT"]) + "/received"
 	var came string
 	assert.Eventually(t, func() bool {
-		res, err := http.Get(receiver) //nolint:noctx // bounded by the test
+		res, err := http.Get(receiver)
 		if err != nil {
 			return false
 		}
