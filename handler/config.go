@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/company/order-catalog-service/shared/secretbox"
 )
 
 // config is everything the process reads from its environment, and the only place where it does.
@@ -32,6 +34,10 @@ type config struct {
 	AuthCustomerClaim string `env:"AUTH_CUSTOMER_CLAIM" envDefault:"sub"`
 	JWTSigningKey     string `env:"JWT_SIGNING_KEY,required,notEmpty"`
 	PublicBaseURL     string `env:"PUBLIC_BASE_URL"`
+	WebhookSecret     string `env:"WEBHOOK_SECRET,required,notEmpty"`
+	// For a receiver on this machine. A process that runs in Azure refuses it.
+	WebhookAllowLoopback bool   `env:"WEBHOOK_ALLOW_LOOPBACK"`
+	AzureSite            string `env:"WEBSITE_SITE_NAME"` // set by Azure
 
 	PoolOrders     int32         `env:"DB_POOL_ORDERS" envDefault:"8"`
 	PoolReads      int32         `env:"DB_POOL_READS" envDefault:"6"`
@@ -64,6 +70,8 @@ func load(environment map[string]string) (config, error) {
 	check(c.AuthIssuer == "" || isURL(c.AuthIssuer), "AUTH_ISSUER is not an http or https URL")
 	check(c.PublicBaseURL == "" || isURL(c.PublicBaseURL), "PUBLIC_BASE_URL is not an http or https URL")
 	check(c.JWTSigningKey == "" || len(c.JWTSigningKey) >= 16, "JWT_SIGNING_KEY is shorter than 16 bytes")
+	check(c.WebhookSecret == "" || len(c.WebhookSecret) >= secretbox.MinSecret, "WEBHOOK_SECRET is shorter than 16 bytes")
+	check(!c.WebhookAllowLoopback || c.AzureSite == "", "WEBHOOK_ALLOW_LOOPBACK is for local runs: in Azure it would let customers call what is inside")
 	check(c.PoolOrders > 0 && c.PoolReads > 0 && c.PoolBackground > 0 && c.PoolDrain > 0,
 		"DB_POOL_ORDERS, DB_POOL_READS, DB_POOL_BACKGROUND and DB_POOL_DRAIN must be at least 1")
 	check(c.ServiceBus != "" || c.ServiceBusNamespace != "", "SERVICEBUS_CONNECTION (or SERVICEBUS_CONNECTION__fullyQualifiedNamespace, to use an identity) is not set")

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"github.com/company/order-catalog-service/shared/servicebus"
 	"io"
 	"log/slog"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/company/order-catalog-service/shared/servicebus"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -132,6 +133,7 @@ func TestUnclearEnvelopesNameTheField(t *testing.T) {
 		`{"Data":{"m":"YQ=="},"Metadata":{"MessageIdArray":"[\"a\"]"}}`:                 "Data.m",
 		`{"Data":{"m":["YQ==","Yg=="]},"Metadata":{"MessageIdArray":"[\"a\"]"}}`:        "Metadata.MessageIdArray",
 		`{"Data":{"m":["YQ=="]},"Metadata":{"MessageIdArray":"\"a\""}}`:                 "Metadata.MessageIdArray",
+		`{"Data":{"m":["YQ=="]},"Metadata":{"MessageIdArray":"[\"a\",\"b\"]"}}`:         "Metadata.MessageIdArray",
 		`{"Data":{"m":["YQ==","Yg=="]},"Metadata":{"SequenceNumberArray":"[1,\"x\"]"}}`: "Metadata.SequenceNumberArray[1]",
 		`{"Data":{"m":"YQ=="},"Metadata":{"EnqueuedTimeUtc":"11/23/2026 10:00:00"}}`:    "Metadata.EnqueuedTimeUtc",
 		`{"Data":{"m":"YQ=="},"Metadata":{"subject":"\"a\"","SUBJECT":"\"b\""}}`:        "Subject",

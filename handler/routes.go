@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/company/order-catalog-service/functions/carts"
 	"github.com/company/order-catalog-service/functions/docs"
+	"github.com/company/order-catalog-service/functions/health"
 	"github.com/company/order-catalog-service/functions/housekeeping"
 	"github.com/company/order-catalog-service/functions/metrics"
 	"github.com/company/order-catalog-service/shared/postgres"
@@ -28,12 +28,12 @@ var httpFunctions = []httpFunction{
 	}},
 	{Function: "orders", Route: "api/v1/orders/{*rest}", Register: (*service).registerOrders},
 	{Function: "ops-api", Route: "api/v1/ops/{*rest}", Register: (*service).registerOps},
+	{Function: "webhooks", Route: "api/v1/webhooks/{*rest}", Register: (*service).registerWebhooks},
+	{Function: "webhooks-events", Route: "api/v1/events", Register: func(*service) error { return nil }}, // webhooks serves it
 	{Function: "docs", Route: "docs/{*rest}", Register: func(s *service) error { return docs.Register(s.api) }},
 	{Function: "docs-openapi", Route: "openapi.{format}", Register: func(*service) error { return nil }}, // docs serves it
 	{Function: "health", Route: "health/{check}", Register: func(s *service) error {
-		s.api.Handle("GET /health/live", http.HandlerFunc(s.probes.Live))
-		s.api.Handle("GET /health/ready", http.HandlerFunc(s.probes.Ready))
-		s.api.Handle("GET /health/startup", http.HandlerFunc(s.probes.Startup))
+		health.Register(s.api, s.probes)
 		return nil
 	}},
 	{Function: "metrics", Route: "metrics", Register: func(s *service) error {
@@ -43,9 +43,11 @@ var httpFunctions = []httpFunction{
 }
 
 // trigger is a function that the host calls with an envelope, at POST /{Function}.
+// What else stands here is what its function.json says: a timer's schedule, or where messages come from.
 type trigger struct {
-	Function, Timer string
-	Run             func(*service) func(context.Context, invocation) error
+	Function, Timer            string
+	Queue, Topic, Subscription string
+	Run                        func(*service) func(context.Context, invocation) error
 }
 
 // messages is the name of every Service Bus binding.
@@ -58,8 +60,17 @@ var triggerFunctions = []trigger{
 			return housekeeping.Run(ctx, s.logger, s.chores())
 		})
 	}},
-	{Function: "ops-dead-events", Run: recordDead(servicebus.TopicOrderEvents)},
-	{Function: "ops-dead-deliveries", Run: recordDead(servicebus.QueueWebhookDelivery)},
+	{Function: "ops-dead-events", Topic: "order-events", Subscription: "webhooks/$DeadLetterQueue", Run: recordDead(servicebus.TopicOrderEvents)},
+	{Function: "ops-dead-deliveries", Queue: "webhook-deliveries/$DeadLetterQueue", Run: recordDead(servicebus.QueueWebhookDelivery)},
+	{Function: "webhooks-fanout", Topic: "order-events", Subscription: "webhooks", Run: func(s *service) func(context.Context, invocation) error {
+		return onServiceBus(messages, func(ctx context.Context, list []servicebus.Received) error { return s.webhooks.FanOut(ctx, list) })
+	}},
+	{Function: "webhooks-deliver", Queue: "webhook-deliveries", Run: func(s *service) func(context.Context, invocation) error {
+		return onServiceBus(messages, func(ctx context.Context, list []servicebus.Received) error { return s.webhooks.Deliver(ctx, list[0]) })
+	}},
+	{Function: "webhooks-sweep", Timer: "*/10 * * * * *", Run: func(s *service) func(context.Context, invocation) error {
+		return onTimer(func(ctx context.Context, _ timerInfo) error { return s.webhooks.Sweep(ctx) })
+	}},
 	{Function: "outbox", Timer: "*/5 * * * * *", Run: func(s *service) func(context.Context, invocation) error {
 		return onTimer(func(ctx context.Context, _ timerInfo) error { return s.drain.Sweep(ctx) })
 	}},

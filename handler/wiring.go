@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,13 +15,16 @@ import (
 	"github.com/company/order-catalog-service/functions/health"
 	"github.com/company/order-catalog-service/functions/ops"
 	"github.com/company/order-catalog-service/functions/orders"
+	"github.com/company/order-catalog-service/functions/webhooks"
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/egress"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/outbox"
 	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/postgres"
 	sharedredis "github.com/company/order-catalog-service/shared/redis"
 	"github.com/company/order-catalog-service/shared/rest"
+	"github.com/company/order-catalog-service/shared/secretbox"
 	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/shared/telemetry"
 )
@@ -46,6 +50,7 @@ type service struct {
 	catalog  *catalog.Catalog
 	orders   *orders.Orders
 	ops      *ops.Ops
+	webhooks *webhooks.Webhooks
 	probes   *health.Probes
 	metrics  http.Handler
 
@@ -82,7 +87,11 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.keys, err = idempotency.New(idempotency.Options{Pools: s.pools, Redis: s.redis, LockNodes: locks, Timeout: c.RequestTimeout})
+	answers, err := secretbox.New("stored answers", []byte(c.WebhookSecret))
+	if err != nil {
+		return nil, err
+	}
+	s.keys, err = idempotency.New(idempotency.Options{Pools: s.pools, Redis: s.redis, LockNodes: locks, Timeout: c.RequestTimeout, Box: answers})
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +195,23 @@ func (s *service) registerOps() error {
 	return nil
 }
 
+func (s *service) registerWebhooks() error {
+	box, err := secretbox.New("endpoint secrets", []byte(s.config.WebhookSecret))
+	if err != nil {
+		return err
+	}
+	client := egress.New(egress.Options{AllowLoopback: s.config.WebhookAllowLoopback})
+	s.closers = append(s.closers, client.Close)
+	s.webhooks, err = webhooks.New(webhooks.Options{
+		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Box: box, Egress: client, Logger: s.logger,
+		Send: s.bus.Sender(servicebus.QueueWebhookDelivery).Send, Nudge: s.drain.Nudge,
+		Poison: func(ctx context.Context, m servicebus.Received, cause error) error {
+			return s.ops.RecordPoison(ctx, servicebus.TopicOrderEvents, m, cause)
+		},
+	})
+	return err
+}
+
 func (s *service) dependencies() []health.Check {
 	list := []health.Check{{Name: "postgresql", Ask: s.pools.Background.Ping}}
 	if s.redis != nil {
@@ -241,6 +267,7 @@ func (s *service) bringUp(ctx context.Context) {
 		if err == nil {
 			s.state.CompareAndSwap(health.Starting, health.Serving)
 			close(s.started)
+			s.guard(ctx, "role limits", s.checkLimits)
 			return
 		}
 		s.logger.WarnContext(ctx, "the database is not ready yet", "error", err)
@@ -249,6 +276,19 @@ func (s *service) bringUp(ctx context.Context) {
 			return
 		case <-time.After(pause):
 		}
+	}
+}
+
+// checkLimits warns, once, when the role that serves requests lacks a timeout: nothing else would show it before
+// the day when a stuck transaction holds a hot product's lock.
+func (s *service) checkLimits(ctx context.Context) {
+	mend, err := postgres.MissingLimits(ctx, s.pools.Background)
+	switch {
+	case err != nil:
+		s.logger.WarnContext(ctx, "the timeouts of DATABASE_URL's role could not be checked", "error", err)
+	case len(mend) > 0:
+		s.logger.WarnContext(ctx, "the role of DATABASE_URL has no timeout of a kind it needs: run this once as its administrator",
+			"sql", strings.Join(mend, "; "))
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/cache"
+	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/money"
 	"github.com/company/order-catalog-service/shared/paging"
@@ -93,6 +94,8 @@ func (c *Catalog) register() {
 		Summary: "Put units into stock, or take them out", Status: 200, Response: Stock{},
 		Problems: []rest.ProblemKind{rest.NotFound, rest.SoldOut},
 	}, c.adjust)
+	c.API.Event(events.ProductPriceChanged, "A product costs something else", events.PriceChange{})
+	c.API.Event(events.ProductStockDepleted, "A product's last unit is gone", events.StockDepletion{})
 }
 
 // Invalidate drops products from the caches of all processes; the map tells each one's new sequence.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -92,6 +93,20 @@ func TestListFiltersSearchesAndPages(t *testing.T) {
 		assert.Contains(t, []int{400, 422}, r.Status, bad)
 		assert.Equal(t, "application/problem+json", r.Header.Get("Content-Type"))
 	}
+}
+
+// The longest names there are make the longest cursors: JSON writes each of these characters in six bytes.
+func TestACursorOfTheLongestNameIsTaken(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	long, category := strings.Repeat("<", 199), strings.Repeat("\u00fc", 80)
+	s.load(t, fmt.Sprintf("A,%sa,,%s,10,USD,1\nB,%sb,,%s,10,USD,1\n", long, category, long, category))
+	query := "/api/v1/products?pageSize=1&category=" + url.QueryEscape(category)
+	first := s.get(t, query)
+	require.Equal(t, []string{long + "a"}, names(t, first))
+	next := first.JSON(t)["nextCursor"].(string)
+	assert.Greater(t, len(next), 1600)
+	assert.Equal(t, []string{long + "b"}, names(t, s.get(t, query+"&cursor="+next)))
 }
 
 // A walk over pages shows every product that was there throughout exactly once, whatever comes meanwhile.

@@ -39,7 +39,7 @@ ORDER BY rank DESC, id LIMIT $4 OFFSET $5`
 
 type listInput struct {
 	PageSize int    `query:"pageSize" minimum:"1" maximum:"100" default:"20"`
-	Cursor   string `query:"cursor" maxLength:"1024" doc:"nextCursor of the page before"`
+	Cursor   string `query:"cursor" maxLength:"2048" doc:"nextCursor of the page before"`
 	Page     int    `query:"page" minimum:"1" maximum:"100" doc:"Number of a page instead of a cursor"`
 	Category string `query:"category" maxLength:"80"`
 	Search   string `query:"search" maxLength:"200" doc:"Words, \"phrases\" and -exclusions"`

@@ -77,13 +77,21 @@ type example struct {
 	Products      []any             `json:"products,omitempty"`
 }
 
+// exampleOf is a document as the service sends it for the kind: tests/e2e holds real answers against it.
 func exampleOf(kind rest.ProblemKind) (string, error) {
-	const correlation = "0197c2f4-7a31-4c7e-9d0e-5b1f6a2c8d11"
+	const (
+		correlation = "0197c2f4-7a31-4c7e-9d0e-5b1f6a2c8d11"
+		product     = "0197c2f0-11aa-7bb0-8c0d-3e4f5a6b7c8d"
+		order       = "0197c2f4-8b42-7d8f-ae1f-6c2a7b3d9e22"
+	)
 	e := example{
 		Type: "/docs/problems/" + kind.Slug, Title: kind.Title, Status: kind.Status, Detail: kind.Explain,
 		Instance: "/api/v1/orders#" + correlation, CorrelationID: correlation,
 	}
-	const product = "0197c2f0-11aa-7bb0-8c0d-3e4f5a6b7c8d"
+	type price struct {
+		Amount   string `json:"amount"`
+		Currency string `json:"currency"`
+	}
 	switch kind.Slug {
 	case rest.SoldOut.Slug:
 		e.Products = []any{struct {
@@ -92,16 +100,19 @@ func exampleOf(kind rest.ProblemKind) (string, error) {
 			Available int    `json:"available"`
 		}{product, 3, 1}}
 	case rest.PriceChanged.Slug:
-		type price struct {
-			Amount   string `json:"amount"`
-			Currency string `json:"currency"`
-		}
 		e.Products = []any{struct {
-			ProductID    string `json:"productId"`
-			CurrentPrice price  `json:"currentPrice"`
-		}{product, price{"21.99", "USD"}}}
+			ProductID         string `json:"productId"`
+			ExpectedUnitPrice price  `json:"expectedUnitPrice"`
+			CurrentUnitPrice  price  `json:"currentUnitPrice"`
+		}{product, price{"19.99", "USD"}, price{"21.99", "USD"}}}
 	case rest.Validation.Slug:
 		e.Errors = []rest.FieldError{{Pointer: "/lines/0/quantity", Detail: "expected number >= 1"}}
+	case rest.TooLate.Slug:
+		e.Instance = "/api/v1/orders/" + order + "/cancel#" + correlation
+	case rest.NotFound.Slug:
+		e.Instance = "/api/v1/orders/" + order + "#" + correlation
+	case rest.PreconditionFailed.Slug, rest.PreconditionRequired.Slug:
+		e.Instance = "/api/v1/products/" + product + "#" + correlation
 	}
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/company/order-catalog-service/shared/rest"
 )
 
 // Check is one dependency.
@@ -50,37 +52,60 @@ func New(state func() State, detailed func(*http.Request) bool, checks ...Check)
 	return &Probes{checks: checks, state: state, detailed: detailed}
 }
 
-type document struct {
-	Status string             `json:"status"`
-	Output string             `json:"output,omitempty"`
-	Checks map[string][]check `json:"checks,omitempty"`
+// Register serves the probes below /health.
+func Register(api *rest.API, p *Probes) {
+	for _, probe := range []struct {
+		name, summary, fail string
+		serve               http.HandlerFunc
+	}{
+		{"live", "Tell that the process runs", "", p.Live},
+		{"ready", "Tell whether requests should come here", "Starting, or about to stop", p.Ready},
+		{"startup", "Tell whether the process has come up", "Waiting for the database schema", p.Startup},
+	} {
+		page := rest.Page{
+			ID: "health-" + probe.name, Path: "/health/" + probe.name, Tag: "Operations", Summary: probe.summary,
+			Answers: map[int]string{http.StatusOK: "Yes; warn when something it uses is away"}, ContentType: mediaType, Body: report{},
+		}
+		if probe.fail != "" {
+			page.Answers[http.StatusServiceUnavailable] = probe.fail
+		}
+		api.Internal(page, probe.serve)
+	}
+}
+
+const mediaType = "application/health+json"
+
+type report struct {
+	Status string             `json:"status" enum:"pass,warn,fail"`
+	Output string             `json:"output,omitempty" doc:"Why it fails"`
+	Checks map[string][]check `json:"checks,omitempty" doc:"What it uses, one by one; for admins"`
 }
 
 type check struct {
-	Status string `json:"status"`
+	Status string `json:"status" enum:"pass,fail"`
 }
 
 // Live says that the process runs. It asks nobody.
 func (p *Probes) Live(w http.ResponseWriter, r *http.Request) {
-	send(w, r, http.StatusOK, document{Status: "pass"})
+	send(w, r, http.StatusOK, report{Status: "pass"})
 }
 
 // Startup says whether the process has come up.
 func (p *Probes) Startup(w http.ResponseWriter, r *http.Request) {
 	if p.state() == Starting {
-		send(w, r, http.StatusServiceUnavailable, document{Status: "fail", Output: "waiting for the database schema"})
+		send(w, r, http.StatusServiceUnavailable, report{Status: "fail", Output: "waiting for the database schema"})
 		return
 	}
-	send(w, r, http.StatusOK, document{Status: "pass"})
+	send(w, r, http.StatusOK, report{Status: "pass"})
 }
 
 // Ready says whether requests should come here.
 func (p *Probes) Ready(w http.ResponseWriter, r *http.Request) {
 	if state := p.state(); state != Serving {
-		send(w, r, http.StatusServiceUnavailable, document{Status: "fail", Output: string(state)})
+		send(w, r, http.StatusServiceUnavailable, report{Status: "fail", Output: string(state)})
 		return
 	}
-	doc := document{Status: "pass", Checks: make(map[string][]check)}
+	doc := report{Status: "pass", Checks: make(map[string][]check)}
 	for name, status := range p.ask(r.Context()) {
 		if status != "pass" {
 			doc.Status = "warn"
@@ -127,8 +152,8 @@ func (p *Probes) ask(ctx context.Context) map[string]string {
 	return results
 }
 
-func send(w http.ResponseWriter, r *http.Request, status int, doc document) {
-	w.Header().Set("Content-Type", "application/health+json")
+func send(w http.ResponseWriter, r *http.Request, status int, doc report) {
+	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {

@@ -9,4 +9,9 @@ import (
 )
 
 // Register serves page at /metrics.
-func Register(api *rest.API, page http.Handler) { api.Handle("GET /metrics", page) }
+func Register(api *rest.API, page http.Handler) {
+	api.Internal(rest.Page{
+		ID: "metrics", Path: "/metrics", Tag: "Operations", Summary: "Show the process's metrics to Prometheus",
+		Answers: map[int]string{http.StatusOK: "Prometheus' text form, or OpenMetrics for who asks for it"}, ContentType: "text/plain", Body: "",
+	}, page)
+}

@@ -89,6 +89,18 @@ func (o *Ops) Record(ctx context.Context, entity string, messages []servicebus.R
 	return nil
 }
 
+// RecordPoison stores a message of an entity that nobody here can read, with the reason.
+func (o *Ops) RecordPoison(ctx context.Context, entity string, m servicebus.Received, cause error) error {
+	properties := map[string]any{"DeadLetterReason": "unreadable", "DeadLetterErrorDescription": cause.Error()}
+	for name, value := range m.ApplicationProperties {
+		if _, ours := properties[name]; !ours {
+			properties[name] = value
+		}
+	}
+	m.ApplicationProperties = properties
+	return o.Record(ctx, entity, []servicebus.Received{m})
+}
+
 func text(properties map[string]any, name string) string {
 	s, _ := properties[name].(string)
 	return s

@@ -30,25 +30,25 @@ type ParkedPage struct {
 
 func (o *Ops) register() {
 	rest.Register(o.API, rest.Operation{
-		ID: "list-dead-letters", Method: http.MethodGet, Path: base + "/dead-letters", Tag: "Operations", Policy: &auth.Operate, Internal: true,
+		ID: "list-dead-letters", Method: http.MethodGet, Path: base + "/dead-letters", Tag: "Operations", Policy: &auth.Operate,
 		Summary: "List what the broker gave up on", Status: http.StatusOK, Response: DeadLetterPage{},
 	}, o.deadLetters)
 	rest.Register(o.API, rest.Operation{
-		ID: "read-dead-letter", Method: http.MethodGet, Path: base + "/dead-letters/{id}", Tag: "Operations", Policy: &auth.Operate, Internal: true,
+		ID: "read-dead-letter", Method: http.MethodGet, Path: base + "/dead-letters/{id}", Tag: "Operations", Policy: &auth.Operate,
 		Summary: "Read a dead letter", Status: http.StatusOK, Response: DeadLetter{}, Problems: []rest.ProblemKind{rest.NotFound},
 	}, o.deadLetter)
 	rest.Register(o.API, rest.Operation{
-		ID: "redrive-dead-letter", Method: http.MethodPost, Path: base + "/dead-letters/{id}/redrive", Tag: "Operations", Policy: &auth.Operate, Internal: true, Keyed: true,
+		ID: "redrive-dead-letter", Method: http.MethodPost, Path: base + "/dead-letters/{id}/redrive", Tag: "Operations", Policy: &auth.Operate, Keyed: true,
 		Summary: "Send a dead letter again", Status: http.StatusOK, Response: DeadLetter{}, Problems: []rest.ProblemKind{rest.NotFound},
 	}, func(ctx context.Context, in *deadLetterInput) (rest.Answer, error) {
 		return o.redrive(ctx, in.ID, rest.From(ctx).Keyed())
 	})
 	rest.Register(o.API, rest.Operation{
-		ID: "list-parked-events", Method: http.MethodGet, Path: base + "/parked-events", Tag: "Operations", Policy: &auth.Operate, Internal: true,
+		ID: "list-parked-events", Method: http.MethodGet, Path: base + "/parked-events", Tag: "Operations", Policy: &auth.Operate,
 		Summary: "List events that the broker refused, with those that wait behind them", Status: http.StatusOK, Response: ParkedPage{},
 	}, o.parked)
 	rest.Register(o.API, rest.Operation{
-		ID: "release-parked-events", Method: http.MethodPost, Path: base + "/parked-events/{aggregateId}/release", Tag: "Operations", Policy: &auth.Operate, Internal: true, Keyed: true,
+		ID: "release-parked-events", Method: http.MethodPost, Path: base + "/parked-events/{aggregateId}/release", Tag: "Operations", Policy: &auth.Operate, Keyed: true,
 		Summary: "Send an aggregate's parked events again, in their order", Status: http.StatusAccepted, Response: Count{}, Problems: []rest.ProblemKind{rest.NotFound},
 	}, func(ctx context.Context, in *aggregateInput) (rest.Answer, error) {
 		return o.release(ctx, in.AggregateID, rest.From(ctx).Keyed())

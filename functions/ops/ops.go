@@ -2,7 +2,7 @@
 // shown here and sent again from here, so that nothing is dropped silently.
 //
 // Reading order: deadletters.go records the messages of the dead-letter queues and sends them again; parked.go
-// shows and releases parked events; http.go is the API, for admins only and not published by the gateway.
+// shows and releases parked events; http.go is the API, for admins only.
 package ops
 
 import (

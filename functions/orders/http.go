@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/rest"
 )
@@ -47,6 +48,9 @@ func (o *Orders) register() {
 		Summary: "Confirm an order", Description: "Payment has arrived: Pending becomes Confirmed.",
 		Status: http.StatusOK, Response: Order{}, Problems: []rest.ProblemKind{rest.NotFound, rest.TooLate},
 	}, o.confirm)
+	o.API.Event(events.OrderCreated, "An order was placed", Order{})
+	o.API.Event(events.OrderConfirmed, "An order was confirmed", Order{})
+	o.API.Event(events.OrderCancelled, "An order was cancelled", Order{})
 }
 
 type placeInput struct {
@@ -96,7 +100,7 @@ func (o *Orders) read(ctx context.Context, in *orderInput) (rest.Answer, error) 
 
 type listInput struct {
 	PageSize   int    `query:"pageSize" minimum:"1" maximum:"100" default:"20"`
-	Cursor     string `query:"cursor" maxLength:"1024" doc:"nextCursor of the page before"`
+	Cursor     string `query:"cursor" maxLength:"2048" doc:"nextCursor of the page before"`
 	CustomerID string `query:"customerId" maxLength:"255" doc:"Whose orders; another than the caller needs the role admin"`
 }
 

@@ -281,7 +281,7 @@ func emptied(takes []take, at time.Time) (list []events.Event) {
 			list = append(list, events.Event{
 				ID: postgres.NewID(at), Type: events.ProductStockDepleted,
 				Aggregate: events.Aggregate{Type: "product", ID: t.shelf.product}, Sequence: t.shelf.sequence + 1, Time: at,
-				Data: map[string]any{"productId": t.shelf.product, "sku": t.shelf.sku},
+				Data: events.StockDepletion{ProductID: t.shelf.product, SKU: t.shelf.sku},
 			})
 		}
 	}

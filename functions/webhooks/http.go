@@ -112,7 +112,7 @@ type endpointInput struct {
 	ID uuid.UUID `path:"id" format:"uuid"`
 }
 
-type changeInput struct {
+type changeEndpointInput struct {
 	ID   uuid.UUID `path:"id" format:"uuid"`
 	Body struct {
 		URL         *string   `json:"url,omitempty" minLength:"1" maxLength:"2048"`

@@ -189,7 +189,7 @@ func (w *Webhooks) manage(ctx context.Context, id uuid.UUID, sealed bool, change
 
 // change edits an endpoint. Another URL or status is another version, with a closed circuit: what the old one did
 // says nothing about it (CX-15).
-func (w *Webhooks) change(ctx context.Context, in *changeInput) (rest.Answer, error) {
+func (w *Webhooks) change(ctx context.Context, in *changeEndpointInput) (rest.Answer, error) {
 	if in.Body.URL != nil {
 		if err := w.checkURL(*in.Body.URL); err != nil {
 			return rest.Answer{}, err

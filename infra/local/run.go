@@ -16,6 +16,7 @@ import (
 	"github.com/company/order-catalog-service/infra/local/demo"
 	"github.com/company/order-catalog-service/infra/local/host"
 	"github.com/company/order-catalog-service/infra/local/pump"
+	"github.com/company/order-catalog-service/infra/local/receiver"
 )
 
 // runCommand is `make run`.
@@ -25,7 +26,7 @@ type runCommand struct {
 
 // Help is what `run --help` says beyond the flags.
 func (*runCommand) Help() string {
-	return `DATABASE_URL (with MIGRATIONS_DATABASE_URL for the owner's role), REDIS_URL and AUTH_ISSUER, when set, are used instead of being started. Everything else in the environment reaches the handler: LOG_LEVEL, AUTH_AUDIENCE and so on.`
+	return `DATABASE_URL (with MIGRATIONS_DATABASE_URL for the owner's role), REDIS_URL, SERVICEBUS_CONNECTION and AUTH_ISSUER, when set, are used instead of being started. Everything else in the environment reaches the handler: LOG_LEVEL, AUTH_AUDIENCE and so on.`
 }
 
 // Run starts the stack, tells how to use it, and ends with a Ctrl-C, with the terminal it runs in, or with the
@@ -140,7 +141,12 @@ curl -i -w '\n' %[1]s/api/v1/orders -H "Authorization: Bearer $TOKEN" \
 
 curl -i -w '\n' %[1]s/api/v1/products/%[4]s -H "Authorization: Bearer $TOKEN"
 
-`, api, s.ports.IssuerPort, uuid.NewString(), product)
+# Webhooks: this has the sample receiver told of orders. Order again, with another key, and look at its page:
+# http://127.0.0.1:%[6]d
+%[5]s
+
+`, api, s.ports.IssuerPort, uuid.NewString(), product,
+		receiver.Command(api, fmt.Sprintf("http://127.0.0.1:%d", s.ports.ReceiverPort)), s.ports.ReceiverPort)
 }
 
 // anyProduct is the id of something that can be ordered: the demo's first product where it is, else any; "" when

@@ -21,6 +21,8 @@ type ports struct {
 	PGPort     int `env:"PG_PORT" name:"pg-port" default:"7432" help:"PostgreSQL."`
 	RedisPort  int `env:"REDIS_PORT" default:"7379" help:"Redis."`
 	BusPort    int `env:"SERVICEBUS_PORT" name:"servicebus-port" default:"7672" help:"Service Bus."`
+	// A receiver of webhooks to try them with.
+	ReceiverPort int `env:"RECEIVER_PORT" default:"7073" help:"Sample webhook receiver."`
 }
 
 // Validate is called by the parser.
@@ -46,7 +48,7 @@ type portOf struct {
 
 // all are the ports a stack listens on; who is given needs none.
 func (p ports) all(g given) []portOf {
-	wanted := []portOf{{p.HostPort, "HOST_PORT"}}
+	wanted := []portOf{{p.HostPort, "HOST_PORT"}, {p.ReceiverPort, "RECEIVER_PORT"}}
 	if g.issuer == "" {
 		wanted = append(wanted, portOf{p.IssuerPort, "ISSUER_PORT"})
 	}

@@ -28,15 +28,17 @@ type keySet struct {
 
 	mu      sync.Mutex
 	set     jwk.Set
-	fetched time.Time
-	tried   time.Time
+	fetched time.Time // when set came
+	tried   time.Time // when the last fetch ended
+	failed  error     // how it ended
 }
 
-// key finds the key with id kid. An unknown id causes one fetch, at most every keysPause; keys once fetched
-// serve on while the issuer is down.
+// key finds the key with id kid. An unknown id causes one fetch, at most every keysPause, and all who come while it
+// runs wait for it: a key that has just been rolled over is many callers' key at once. Keys once fetched serve on
+// while the issuer is down; an unknown one is then no verdict on the token.
 func (k *keySet) key(ctx context.Context, kid string) (jwk.Key, error) {
 	k.mu.Lock()
-	set, age, since := k.set, time.Since(k.fetched), time.Since(k.tried)
+	set, age, since, failed := k.set, time.Since(k.fetched), time.Since(k.tried), k.failed
 	k.mu.Unlock()
 
 	if set != nil {
@@ -45,6 +47,9 @@ func (k *keySet) key(ctx context.Context, kid string) (jwk.Key, error) {
 				k.refetch() // in the background: this caller has what it needs
 			}
 			return key, nil
+		}
+		if since <= keysPause && failed != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, failed)
 		}
 		if since <= keysPause {
 			return nil, fmt.Errorf("%w: unknown key id", ErrInvalidToken)
@@ -66,22 +71,31 @@ func (k *keySet) key(ctx context.Context, kid string) (jwk.Key, error) {
 	return nil, fmt.Errorf("%w: unknown key id", ErrInvalidToken)
 }
 
-// refetch asks the issuer once for all who wait.
+// refetch asks the issuer once for all who wait. Who saw the pause over and comes when the next has begun gets the
+// outcome of the fetch in between.
 func (k *keySet) refetch() <-chan singleflight.Result {
-	return k.flight.DoChan("", func() (any, error) {
+	return k.flight.DoChan("", func() (_ any, err error) {
+		defer func() {
+			if p := recover(); p != nil { // singleflight would end the process with it
+				err = fmt.Errorf("asking the issuer: panic: %v", p)
+			}
+		}()
+		k.mu.Lock()
+		recent, failed := k.set != nil && time.Since(k.tried) <= keysPause, k.failed
+		k.mu.Unlock()
+		if recent {
+			return nil, failed
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		k.mu.Lock()
-		k.tried = time.Now()
-		k.mu.Unlock()
 		set, err := k.fetch(ctx)
-		if err != nil {
-			return nil, err
-		}
 		k.mu.Lock()
-		k.set, k.fetched = set, time.Now()
-		k.mu.Unlock()
-		return nil, nil
+		defer k.mu.Unlock()
+		k.tried, k.failed = time.Now(), err
+		if err == nil {
+			k.set, k.fetched = set, k.tried
+		}
+		return nil, err
 	})
 }
 

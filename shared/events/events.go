@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/company/order-catalog-service/shared/money"
 )
 
 // The types of events. Letters, digits, underscore and dot only; the version ends the name.
@@ -39,6 +41,20 @@ type Event struct {
 	// TraceParent is the W3C trace context of the request that made it happen, "" for none (CloudEvents'
 	// distributed tracing extension).
 	TraceParent string
+}
+
+// StockDepletion is the data of ProductStockDepleted: the last unit was sold or taken out.
+type StockDepletion struct {
+	ProductID uuid.UUID `json:"productId"`
+	SKU       string    `json:"sku"`
+}
+
+// PriceChange is the data of ProductPriceChanged.
+type PriceChange struct {
+	ProductID uuid.UUID   `json:"productId"`
+	SKU       string      `json:"sku"`
+	OldPrice  money.Money `json:"oldPrice"`
+	NewPrice  money.Money `json:"newPrice"`
 }
 
 // Aggregate is what an event is about.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,6 +111,7 @@ func TestNudgeSendsAtOnce(t *testing.T) {
 	s.happen(t, aggregate, nil, 1)
 	s.drain.Nudge(aggregate)
 	assert.Equal(t, []int64{1}, sequences(s.broker.Events(t, 1), aggregate))
+	assert.Eventually(t, func() bool { return kit.One[int](t, s.Database, "SELECT count(*) FROM feed") == 1 }, 5*time.Second, 10*time.Millisecond)
 	stop()
 	<-ended
 }
@@ -284,4 +286,39 @@ func TestRunFindsWhatItWasNotToldOf(t *testing.T) {
 	s.sweep(t)
 	assert.Equal(t, want, sequences(s.broker.Events(t, len(want)), aggregate))
 	assert.Equal(t, strconv.Itoa(len(want)), kit.One[string](t, s.Database, "SELECT max(number)::text FROM feed"))
+}
+
+// A queue without duplicate detection shows every send.
+func TestDrainsDoNotRepeatEachOther(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var working, draining sync.WaitGroup
+	for range 4 {
+		d, err := outbox.NewDrain(s.Open(t).Drain, s.broker.Client(t).Sender(servicebus.QueueOrderRequests), slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		draining.Go(func() {
+			for ctx.Err() == nil {
+				if err := d.Sweep(ctx); ctx.Err() == nil {
+					assert.NoError(t, err)
+				}
+			}
+		})
+	}
+	const aggregates, each = 8, 60
+	for range aggregates {
+		working.Go(func() {
+			for id, n := uuid.New(), int64(1); n <= each; n++ {
+				s.happen(t, id, nil, n)
+			}
+		})
+	}
+	working.Wait()
+	assert.Eventually(t, func() bool {
+		return kit.One[int](t, s.Database, "SELECT count(*) FROM outbox WHERE processed_at IS NULL") == 0
+	}, 20*time.Second, 10*time.Millisecond)
+	stop()
+	draining.Wait()
+	depth, _ := s.broker.Depth(servicebus.QueueOrderRequests)
+	assert.Equal(t, aggregates*each, depth.Active)
 }

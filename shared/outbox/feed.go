@@ -4,24 +4,27 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 )
 
 const (
 	feedLockSQL = `/* Feed.Lock */ SELECT pg_try_advisory_xact_lock(7071, 5)`
 
-	// One statement numbers up to a thousand sent events. They are taken in the order of their key, so an event is
-	// never numbered before an earlier one of its aggregate; the counter's row stays locked until the commit, so
-	// no smaller number becomes visible after a larger one.
+	// Up to a thousand sent events, in the order of their key, so that an event is never numbered before an earlier
+	// one of its aggregate.
+	takeSentSQL = `/* Feed.Take */
+DELETE FROM outbox_sent WHERE (aggregate_id, sequence) IN (
+    SELECT aggregate_id, sequence FROM outbox_sent ORDER BY aggregate_id, sequence LIMIT 1000)
+RETURNING id`
+
+	// The counter's row stays locked until the commit, so no smaller number becomes visible after a larger one.
+	// The ids come as an argument, so that the planner knows how few they are and looks them up by index.
 	numberSQL = `/* Feed.Number */
-WITH taken AS (
-    DELETE FROM outbox_sent WHERE (aggregate_id, sequence) IN (
-        SELECT aggregate_id, sequence FROM outbox_sent ORDER BY aggregate_id, sequence LIMIT 1000)
-    RETURNING id
-), redriven AS (
+WITH redriven AS (
     DELETE FROM outbox_parked WHERE sent_at IS NOT NULL RETURNING id, type, aggregate_id, sequence, payload
 ), happened AS (
-    SELECT o.id, o.type, o.aggregate_id, o.sequence, o.payload FROM taken t JOIN outbox o ON o.id = t.id
+    SELECT id, type, aggregate_id, sequence, payload FROM outbox WHERE id = ANY ($1)
     UNION ALL SELECT * FROM redriven
 ), counter AS (
     UPDATE feed_counter SET last = last + (SELECT count(*) FROM happened)
@@ -42,7 +45,15 @@ func (d *Drain) number(ctx context.Context) (n int64, held bool, err error) {
 		if held = !mine; held {
 			return nil
 		}
-		done, err := tx.Exec(ctx, numberSQL)
+		rows, err := tx.Query(ctx, takeSentSQL)
+		if err != nil {
+			return err
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
+		if err != nil {
+			return err
+		}
+		done, err := tx.Exec(ctx, numberSQL, ids)
 		n = done.RowsAffected()
 		return err
 	})

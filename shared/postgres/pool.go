@@ -126,7 +126,15 @@ type Pool struct {
 // Do runs fn with a connection of the pool. It waits for one no longer than the budget says and then fails with
 // ErrUnavailable: a queue inside the process would only hide that the database is too slow. Failures of fn that
 // mean the same (connection lost, server shutting down, timeouts) become ErrUnavailable too.
+//
+// fn runs again when its transaction failed for want of a partition, which is made first (see partitions.go): it
+// must have no effect outside its transaction.
 func (p *Pool) Do(ctx context.Context, fn func(*pgx.Conn) error) error {
+	return p.fitting(ctx, func() error { return p.once(ctx, fn) })
+}
+
+// once runs fn once.
+func (p *Pool) once(ctx context.Context, fn func(*pgx.Conn) error) error {
 	wait, cancel := context.WithTimeout(ctx, p.acquire)
 	conn, err := p.pool.Acquire(wait)
 	cancel()
@@ -174,8 +182,10 @@ func classify(err error) error {
 			pg.Code[:2] == "57", // operator intervention: shutdown, failover, statement timeout
 			pg.Code[:2] == "40", // rolled back: serialisation, deadlock
 			pg.Code == "55P03",  // lock_timeout
+			pg.Code == "25P03",  // idle_in_transaction_session_timeout: we were too slow between two statements
 			pg.Code == "25006",  // read only: we are talking to a replica during a failover
-			pg.Code == "42P01":  // no such table: the schema is not up yet
+			pg.Code == "42P01",  // no such table: the schema is not up yet
+			lacksPartition(err): // and could not be made just now
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		return err

@@ -3,10 +3,13 @@ package rest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -41,6 +44,12 @@ func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Contex
 
 func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Operation, body bool) error {
 	ctx := r.Context()
+	if r.URL.RawQuery != "" {
+		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+			// What can't be parsed would be left out: a cursor lost on the way would start the list again.
+			return NewProblem(Malformed, "The query is not in the form of a URL's.")
+		}
+	}
 	if op.Policy != nil {
 		token, err := auth.Bearer(r)
 		if err != nil {
@@ -99,7 +108,19 @@ func (a *API) readBody(r *http.Request, w http.ResponseWriter, call *Call) error
 		return err
 	}
 	r.Body = io.NopCloser(&raw)
+	r.Header.Set("Content-Type", "application/json") // checked above; the library knows one spelling only
 	return nil
+}
+
+// unmarshal decodes what the schema has let through. A number can still be too large for its field, of which the
+// library would tell the caller in Go's words.
+func unmarshal(raw []byte, v any) error {
+	err := json.Unmarshal(raw, v)
+	var misfit *json.UnmarshalTypeError
+	if errors.As(err, &misfit) {
+		return fmt.Errorf("the value of %s is out of range", misfit.Field)
+	}
+	return err
 }
 
 // fail is where every error of a request ends: logged or told, once.

@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -14,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
 )
 
 // Handle adds a handler that is not a JSON operation (pages, probes, metrics). It gets everything that Handler
@@ -26,15 +26,19 @@ func (a *API) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		call := &Call{Correlation: correlation(r.Header.Values("X-Correlation-ID")), path: r.URL.EscapedPath()}
-		r = r.WithContext(context.WithValue(context.WithValue(r.Context(), callKey{}, call), apiKey{}, a))
+		// The client's trace goes on through the outbox to whoever hears of what it did.
+		ctx := traceContext.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		r = r.WithContext(context.WithValue(context.WithValue(ctx, callKey{}, call), apiKey{}, a))
 		secure(w.Header(), call.Correlation)
 		out := &recorder{ResponseWriter: w}
 		defer func() {
 			if p := recover(); p != nil {
 				a.config.Logger.ErrorContext(r.Context(), "panic", "operation", call.Operation,
 					"panic", fmt.Sprint(p), "stack", string(debug.Stack()), "correlation_id", call.Correlation)
-				if out.status == 0 { // else the answer is half sent and can only be cut
-					a.fail(out, r, errPanic)
+				if out.status == 0 {
+					a.fail(out, r, ourFault())
+				} else {
+					defer out.cut()
 				}
 			}
 			a.metrics.record(r, out.status, time.Since(started))
@@ -42,8 +46,6 @@ func (a *API) Handler() http.Handler {
 		a.route(out, r)
 	})
 }
-
-var errPanic = errors.New("the handler panicked")
 
 // route dispatches, and says 404 and 405 as problems.
 func (a *API) route(w http.ResponseWriter, r *http.Request) {
@@ -72,6 +74,8 @@ func secure(h http.Header, correlation string) {
 	h["Referrer-Policy"] = noReferrer
 	h["Cache-Control"] = noStore
 }
+
+var traceContext propagation.TraceContext
 
 var (
 	nosniff    = []string{"nosniff"}
@@ -132,6 +136,13 @@ func (w *recorder) Write(b []byte) (int, error) {
 		w.status = http.StatusOK
 	}
 	return w.ResponseWriter.Write(b)
+}
+
+// cut ends a half-sent answer so that the client doesn't take it for a whole one. What there is of it goes out first:
+// the host sends a request again, up to 40 times, whose connection closes before the first byte.
+func (w *recorder) cut() {
+	_ = http.NewResponseController(w).Flush() // a client that left is nobody to tell
+	panic(http.ErrAbortHandler)               // net/http's way of closing one connection; nothing is logged
 }
 
 // Unwrap is how http.ResponseController finds the connection.

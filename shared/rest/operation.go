@@ -50,6 +50,8 @@ func New(config Config) (*API, error) {
 	h.Info.Description = config.Description
 	h.OpenAPIPath, h.DocsPath, h.SchemasPath = "", "", ""
 	h.CreateHooks, h.Transformers = nil, nil // no $schema members in our answers
+	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
+	h.Formats = map[string]huma.Format{"application/json": format, "json": format} // "json" is every type that ends so
 	h.RejectUnknownQueryParameters = true
 	h.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of the configured issuer."},
@@ -63,6 +65,8 @@ func New(config Config) (*API, error) {
 var setHumaGlobals = sync.OnceFunc(func() {
 	huma.NewErrorWithContext = newHumaError
 	huma.DefaultArrayNullable = false
+	// Else the schema looks at "quantity" and the decoder takes "Quantity", which nobody has checked.
+	huma.ValidateStrictCasing = true
 })
 
 // Operation describes one endpoint.
@@ -81,8 +85,6 @@ type Operation struct {
 	Problems []ProblemKind
 	// NotModified says that a conditional GET may answer 304.
 	NotModified bool
-	// Internal keeps the operation off the public gateway (x-internal in the document).
-	Internal bool
 }
 
 // Register adds an operation. I is the typed request: fields with path, query or header tags, and Body.
@@ -91,9 +93,6 @@ func Register[I any](api *API, op Operation, handler func(context.Context, *I) (
 		OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Description: op.Description,
 		Tags: []string{op.Tag}, MaxBodyBytes: -1, // the body is bounded before huma sees it
 		Responses: map[string]*huma.Response{},
-	}
-	if op.Internal {
-		h.Extensions = map[string]any{"x-internal": true}
 	}
 	api.describe(&h, op, hasBody[I]())
 	h.Middlewares = huma.Middlewares{api.admit(op, hasBody[I]())}
@@ -110,6 +109,32 @@ func Register[I any](api *API, op Operation, handler func(context.Context, *I) (
 			write(w, r, answer)
 		}}, nil
 	})
+}
+
+// Page is a handler for the inside of the network: a probe, or the metrics.
+type Page struct {
+	ID, Path, Tag, Summary string
+	// Answers are its statuses and what they mean; all have ContentType, and Body's schema.
+	Answers     map[int]string
+	ContentType string
+	Body        any
+}
+
+// Internal adds a page at GET and names it in the document, marked x-internal: what is imported into the public
+// gateway leaves such operations out.
+func (a *API) Internal(p Page, h http.Handler) {
+	a.Handle(http.MethodGet+" "+p.Path, h)
+	doc := &huma.Operation{
+		OperationID: p.ID, Method: http.MethodGet, Path: p.Path, Tags: []string{p.Tag}, Summary: p.Summary,
+		Responses: map[string]*huma.Response{}, Extensions: map[string]any{"x-internal": true},
+	}
+	schema := a.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(p.Body), true, "")
+	for status, text := range p.Answers {
+		doc.Responses[strconv.Itoa(status)] = &huma.Response{
+			Description: text, Content: map[string]*huma.MediaType{p.ContentType: {Schema: schema}},
+		}
+	}
+	a.huma.OpenAPI().AddOperation(doc)
 }
 
 func hasBody[I any]() bool {

@@ -83,7 +83,7 @@ func (a *API) Refuse(ctx context.Context, p *Problem) Answer {
 		}
 	}
 	if err != nil {
-		a.config.Logger.ErrorContext(ctx, "problem not rendered", "error", err)
+		a.config.Logger.ErrorContext(ctx, "problem not rendered", "error", err, "correlation_id", call.Correlation)
 		body = []byte(`{"type":"about:blank","title":"Internal Server Error","status":500}`)
 		return Answer{Status: http.StatusInternalServerError, ContentType: problemJSON, Body: body}
 	}
@@ -127,14 +127,19 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 		p.authenticate = `Bearer realm="order-catalog", error="insufficient_scope", scope="` + forbidden.Scope + `"`
 	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, auth.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		a.config.Logger.WarnContext(ctx, "unavailable", "operation", From(ctx).Operation, "error", err)
+		a.config.Logger.WarnContext(ctx, "unavailable", "operation", From(ctx).Operation, "error", err, "correlation_id", From(ctx).Correlation)
 		p = NewProblem(DependencyUnavailable, "The service cannot do this right now.")
 		p.retryAfter = "1"
 	default:
-		a.config.Logger.ErrorContext(ctx, "request failed", "operation", From(ctx).Operation, "error", err)
-		p = &Problem{Kind: internalError, Detail: "Something went wrong on our side. The correlation id finds it in our logs."}
+		a.config.Logger.ErrorContext(ctx, "request failed", "operation", From(ctx).Operation, "error", err, "correlation_id", From(ctx).Correlation)
+		p = ourFault()
 	}
 	return p
+}
+
+// ourFault is all that a caller hears of a failure. Whoever answers with it has logged the cause and the id.
+func ourFault() *Problem {
+	return &Problem{Kind: internalError, Detail: "Something went wrong on our side. The correlation id finds it in our logs."}
 }
 
 // sentence makes an error's text the start of one.
@@ -179,7 +184,8 @@ func fromHuma(status int, msg string, errs []error) *Problem {
 	return p
 }
 
-// pointer turns ".lines[0].quantity" into "/lines/0/quantity".
+// pointer turns ".lines[0].quantity" into "/lines/0/quantity". An unknown member may have any name: "~" and "/" are
+// escaped as RFC 6901 says.
 func pointer(place string) string {
-	return strings.NewReplacer(".", "/", "[", "/", "]", "").Replace(place)
+	return strings.NewReplacer("~", "~0", "/", "~1", ".", "/", "[", "/", "]", "").Replace(place)
 }

@@ -44,6 +44,9 @@ func Metrics() (http.Handler, func(context.Context) error, error) {
 	}
 	provider := metric.NewMeterProvider(metric.WithReader(exporter), metric.WithCardinalityLimit(2000))
 	otel.SetMeterProvider(provider)
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		slog.Warn("metrics are not complete", "error", err) // by itself it writes to standard error
+	}))
 	page := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		EnableOpenMetrics:   true,
 		ErrorHandling:       promhttp.ContinueOnError, // a database that is away must not hide the rest

@@ -3,9 +3,13 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
+	"sync"
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -26,8 +30,14 @@ type contract struct {
 	router routers.Router
 }
 
+// decodeHealth teaches the validator the probes' media type, which it keeps in a variable of its package.
+var decodeHealth = sync.OnceFunc(func() {
+	openapi3filter.RegisterBodyDecoder("application/health+json", openapi3filter.JSONBodyDecoder)
+})
+
 func readContract(t *testing.T, s *service) contract {
 	t.Helper()
+	decodeHealth()
 	got, err := s.send(t.Context(), call{method: http.MethodGet, path: "/openapi.json"})
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, got.status, "%s", got.body)
@@ -55,7 +65,44 @@ func (c contract) do(t *testing.T, want int, ask call) reply {
 		Status:                 got.status, Header: got.header, Body: io.NopCloser(bytes.NewReader(got.body)),
 		Options: &openapi3filter.Options{IncludeResponseStatus: true},
 	}), "%s %s: %s", ask.method, ask.path, got.body)
+	if got.status >= http.StatusBadRequest {
+		c.likeItsPage(t, got.body)
+	}
 	return got
+}
+
+var example = regexp.MustCompile(`(?s)<code>(\{.*?\})\s*</code>`)
+
+// likeItsPage holds a problem against the example on the page that its type leads to.
+func (c contract) likeItsPage(t *testing.T, problem []byte) {
+	t.Helper()
+	var sent, shown map[string]any
+	require.NoError(t, json.Unmarshal(problem, &sent), "%s", problem)
+	page, err := c.send(t.Context(), call{method: http.MethodGet, path: sent["type"].(string)})
+	require.NoError(t, err)
+	found := example.FindSubmatch(page.body)
+	require.NotNil(t, found, "%v has a page with an example: %d", sent["type"], page.status)
+	require.NoError(t, json.Unmarshal([]byte(html.UnescapeString(string(found[1]))), &shown), "%s", found[1])
+	assert.Equal(t, shape(shown), shape(sent), "%v", sent["type"])
+	for _, same := range []string{"type", "title", "status"} {
+		assert.Equal(t, shown[same], sent[same])
+	}
+}
+
+// shape is a JSON value without what it says: members and types stay, of an array the first element.
+func shape(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for name, value := range v {
+			out[name] = shape(value)
+		}
+		return out
+	case []any:
+		return []any{shape(v[0])}
+	default:
+		return fmt.Sprintf("%T", v)
+	}
 }
 
 func member(t *testing.T, r reply, name string) string {
@@ -109,9 +156,27 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 	write(http.StatusBadRequest, http.MethodPost, "/api/v1/orders", "", order)
 	write(http.StatusForbidden, http.MethodPost, "/api/v1/orders", uuid.NewString(), draft("somebody else", map[string]int{product: 1}))
 	write(http.StatusConflict, http.MethodPost, "/api/v1/orders", uuid.NewString(), draft(customer, map[string]int{scarce: 2}))
+	expecting := draft(customer, map[string]int{product: 1})
+	expecting["lines"].([]map[string]any)[0]["expectedUnitPrice"] = map[string]any{"amount": "1.00", "currency": "USD"}
+	assert.Contains(t, member(t, write(http.StatusConflict, http.MethodPost, "/api/v1/orders", uuid.NewString(), expecting), "type"), "price-changed")
+	write(http.StatusUnprocessableEntity, http.MethodPost, "/api/v1/orders", uuid.NewString(), draft(customer, map[string]int{product: 0}))
+	write(http.StatusBadRequest, http.MethodPost, "/api/v1/orders", `"`, order)
+	get(http.StatusBadRequest, "/api/v1/products?cursor=x")
 	assert.Equal(t, 8, kit.One[int](t, w.Database, `SELECT available::int FROM inventory WHERE product_id = $1`, product))
 
 	cancelled := write(http.StatusOK, http.MethodPatch, path+"/cancel", uuid.NewString(), map[string]any{"reason": "changed my mind"})
 	assert.Equal(t, "Cancelled", member(t, cancelled, "status"))
 	assert.Equal(t, 10, kit.One[int](t, w.Database, `SELECT available::int FROM inventory WHERE product_id = $1`, product))
+	tooLate := write(http.StatusConflict, http.MethodPatch, path+"/cancel", uuid.NewString(), map[string]any{"reason": "again"})
+	assert.Contains(t, member(t, tooLate, "type"), "too-late")
+}
+
+// TestInternalPagesAreAsDocumented asks what the gateway does not publish.
+func TestInternalPagesAreAsDocumented(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c := readContract(t, w.start(t, w.AppURL, host.Limits{}))
+	for _, path := range []string{"/health/startup", "/health/ready", "/health/live", "/metrics"} {
+		c.do(t, http.StatusOK, call{method: http.MethodGet, path: path})
+	}
 }

@@ -91,6 +91,7 @@ func (w *world) start(t *testing.T, databaseURL string, limits host.Limits, sett
 			"DATABASE_URL=" + databaseURL, "MIGRATIONS_DATABASE_URL=" + w.OwnerURL, "REDIS_URL=" + redis,
 			"AUTH_ISSUER=" + w.issuer.URL(), "AUTH_AUDIENCE=" + issuer.Audience,
 			"SERVICEBUS_CONNECTION=" + w.broker.Connection,
+			"WEBHOOK_SECRET=a secret for the end-to-end tests only", "WEBHOOK_ALLOW_LOOPBACK=true",
 			"JWT_SIGNING_KEY=a key for the end-to-end tests only",
 		}, settings...),
 	})

@@ -25,7 +25,7 @@ func NewBroker(t testing.TB) *Broker {
 	broker, err := standin.New(standin.Options{})
 	require.NoError(t, err)
 	require.NoError(t, broker.LoadConfig(standin.ServiceEntities()))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	served := make(chan error, 1)
 	go func() { served <- broker.Serve(l) }()

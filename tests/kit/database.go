@@ -35,6 +35,24 @@ var databases atomic.Int64
 // NewDatabase clones a migrated template for the test and drops the clone after it.
 func NewDatabase(t testing.TB) *Database {
 	t.Helper()
+	return create(t, func(admin *pgx.Conn, server string) string { return migrated(t, admin, server) })
+}
+
+// NewEmptyDatabase makes a database without a schema, as it is before the first start, and drops it after the test.
+func NewEmptyDatabase(t testing.TB) *Database {
+	t.Helper()
+	d := create(t, func(*pgx.Conn, string) string { return "template1" })
+	ctx := context.Background()
+	owner, err := pgx.Connect(ctx, d.OwnerURL)
+	require.NoError(t, err)
+	require.NoError(t, pgserver.GrantApp(ctx, owner))
+	require.NoError(t, owner.Close(ctx))
+	return d
+}
+
+// create makes a database from a template, which it asks for once it is connected.
+func create(t testing.TB, template func(admin *pgx.Conn, server string) string) *Database {
+	t.Helper()
 	server := os.Getenv("TEST_DATABASE_URL")
 	if server == "" {
 		t.Fatal("TEST_DATABASE_URL is not set: run `make test`, or `go run ./infra/local services -- go test ./...`")
@@ -43,10 +61,9 @@ func NewDatabase(t testing.TB) *Database {
 	admin, err := pgx.Connect(ctx, server)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, admin.Close(ctx)) }()
-	template := migrated(t, admin, server)
 
 	name := fmt.Sprintf("t_%d_%d", os.Getpid(), databases.Add(1))
-	_, err = admin.Exec(ctx, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s OWNER %s", name, template, pgserver.Owner))
+	_, err = admin.Exec(ctx, fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s OWNER %s", name, template(admin, server), pgserver.Owner))
 	require.NoError(t, err)
 	d := &Database{OwnerURL: address(t, server, pgserver.Owner, name), AppURL: address(t, server, pgserver.App, name)}
 	d.Pools = d.Open(t)

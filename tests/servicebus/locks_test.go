@@ -2,7 +2,7 @@ package servicebus
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -15,7 +15,7 @@ func TestAnAbandonedMessageComesAgain(t *testing.T) {
 	t.Parallel()
 	b := newBus(t)
 	s, r := b.sender(t, topic), b.receiver(t, topic, nil)
-	m := message("a")
+	m := message(t, "a")
 	m.ApplicationProperties = map[string]any{"kept": "yes"}
 	require.NoError(t, s.SendMessage(t.Context(), m, nil))
 	first := takeOne(t, r)
@@ -23,7 +23,7 @@ func TestAnAbandonedMessageComesAgain(t *testing.T) {
 		return r.AbandonMessage(ctx, first, &azservicebus.AbandonMessageOptions{PropertiesToModify: map[string]any{"added": int32(1)}})
 	})
 	again := takeOne(t, r)
-	assert.Equal(t, "a", again.MessageID)
+	assert.Equal(t, "a", name(again))
 	assert.Equal(t, uint32(2), again.DeliveryCount)
 	assert.Equal(t, map[string]any{"kept": "yes", "added": int32(1)}, again.ApplicationProperties)
 	assert.Equal(t, first.SequenceNumber, again.SequenceNumber)
@@ -45,7 +45,7 @@ func TestDeadLetters(t *testing.T) {
 
 		dead := b.receiver(t, entity, &azservicebus.ReceiverOptions{SubQueue: azservicebus.SubQueueDeadLetter})
 		m = takeOne(t, dead)
-		assert.Equal(t, "poison", m.MessageID)
+		assert.Equal(t, "poison", name(m))
 		assert.Equal(t, "poison", string(m.Body))
 		assert.Equal(t, to("why"), m.DeadLetterReason)
 		assert.Equal(t, to("because"), m.DeadLetterErrorDescription)
@@ -67,7 +67,7 @@ func TestDeadLettersHaveAnAddress(t *testing.T) {
 	settled(t, func(ctx context.Context) error { return r.DeadLetterMessage(ctx, m, nil) })
 	dead := b.receiver(t, queue+"/$DeadLetterQueue", nil)
 	m = takeOne(t, dead)
-	assert.Equal(t, "poison", m.MessageID)
+	assert.Equal(t, "poison", name(m))
 	completed(t, dead, m)
 }
 
@@ -97,7 +97,7 @@ func TestALostLockRedelivers(t *testing.T) {
 	assert.WithinDuration(t, b.now().Add(time.Minute), *slow.LockedUntil, 15*time.Second)
 	b.pass(t, 61*time.Second)
 	again := takeOne(t, r)
-	assert.Equal(t, "a", again.MessageID)
+	assert.Equal(t, "a", name(again))
 	assert.Equal(t, uint32(2), again.DeliveryCount)
 	assert.NotEqual(t, slow.LockToken, again.LockToken)
 
@@ -106,13 +106,34 @@ func TestALostLockRedelivers(t *testing.T) {
 	lost := func(err error) {
 		t.Helper()
 		var sb *azservicebus.Error
-		require.True(t, errors.As(err, &sb), "%v", err)
+		require.ErrorAs(t, err, &sb)
 		assert.Equal(t, azservicebus.CodeLockLost, sb.Code)
 	}
 	lost(r.CompleteMessage(ctx, slow, nil))
+	lost(r.CompleteMessage(ctx, &azservicebus.ReceivedMessage{LockToken: slow.LockToken}, nil)) // goes another way
 	lost(r.RenewMessageLock(ctx, slow, nil))
 	completed(t, r, again)
 	nothingBefore(t, s, r)
+}
+
+// TestLostLocksRedeliverInOrder: a batch that took too long comes again as it was.
+func TestLostLocksRedeliverInOrder(t *testing.T) {
+	t.Parallel()
+	b := newBus(t)
+	s, r := b.sender(t, topic), b.receiver(t, topic, nil)
+	var sent []string
+	for i := range 30 {
+		sent = append(sent, fmt.Sprint(i))
+	}
+	send(t, s, sent...)
+	take(t, r, len(sent))
+	b.pass(t, 61*time.Second)
+	var got []*azservicebus.ReceivedMessage
+	for len(got) < len(sent) {
+		got = append(got, take(t, r, len(sent)-len(got))...)
+	}
+	assert.Equal(t, sent, ids(got))
+	completed(t, r, got...)
 }
 
 func TestARenewedLockLasts(t *testing.T) {
@@ -156,7 +177,7 @@ func TestALockIsHeldByOne(t *testing.T) {
 	send(t, s, "a", "b")
 	first := takeOne(t, one)
 	second := takeOne(t, two)
-	assert.NotEqual(t, first.MessageID, second.MessageID)
+	assert.NotEqual(t, name(first), name(second))
 	completed(t, one, first)
 	completed(t, two, second)
 }

@@ -85,7 +85,7 @@ func (v *victim) start(t *testing.T) {
 	t.Helper()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.cmd = exec.Command(os.Args[0]) //nolint:gosec // ourselves
+	v.cmd = exec.Command(os.Args[0])
 	v.cmd.Env = append(os.Environ(), v.env...)
 	v.cmd.Stderr = os.Stderr
 	require.NoError(t, v.cmd.Start())
@@ -108,9 +108,9 @@ func killAtRandom(ctx context.Context, t *testing.T, victims []*victim) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Duration(200+rand.IntN(600)) * time.Millisecond): //nolint:gosec // no secret
+		case <-time.After(time.Duration(200+rand.IntN(600)) * time.Millisecond):
 		}
-		v := victims[rand.IntN(len(victims))] //nolint:gosec // no secret
+		v := victims[rand.IntN(len(victims))]
 		v.kill(t)
 		v.start(t)
 	}

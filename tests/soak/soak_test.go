@@ -107,7 +107,7 @@ func TestP3NoEventIsLostOrOutOfOrderWhateverIsKilled(t *testing.T) {
 func write(ctx context.Context, t *testing.T, pool *postgres.Pool, ids []uuid.UUID) {
 	t.Helper()
 	for ctx.Err() == nil {
-		id := ids[rand.IntN(len(ids))] //nolint:gosec // no secret
+		id := ids[rand.IntN(len(ids))]
 		err := pool.Tx(context.WithoutCancel(ctx), func(tx pgx.Tx) error {
 			e := events.Event{Type: events.ProductPriceChanged, Aggregate: events.Aggregate{Type: "product", ID: id}}
 			err := tx.QueryRow(ctx, `UPDATE inventory SET sequence = sequence + 1 WHERE product_id = $1 RETURNING sequence, clock_timestamp()`, id).
@@ -119,7 +119,7 @@ func write(ctx context.Context, t *testing.T, pool *postgres.Pool, ids []uuid.UU
 			if err := outbox.Insert(ctx, tx, e); err != nil {
 				return err
 			}
-			time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond) //nolint:gosec // no secret; commits come late and in any order
+			time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond) // commits come late and in any order
 			return nil
 		})
 		if ctx.Err() == nil {

@@ -92,8 +92,7 @@ func (l *log) add(d Delivery, body []byte) {
 		l.totals.Changed++
 	}
 	if len(l.last) == maxDeliveries {
-		copy(l.last, l.last[1:])
-		l.last = l.last[:maxDeliveries-1]
+		l.last = l.last[1:] // append moves what is left when it runs out of room
 	}
 	l.last = append(l.last, d)
 }

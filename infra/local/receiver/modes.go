@@ -9,8 +9,6 @@ import (
 
 const (
 	modeOK = "ok"
-	// patience is how long the modes that waste the sender's time go on; every sender should have given up before.
-	patience = time.Minute
 	// retryAfter is what the two Retry-After modes ask for.
 	retryAfter = 10 * time.Second
 )
@@ -39,8 +37,8 @@ var modes = []mode{
 	{"redirect", "307 to /hook/ok, which nobody should follow", http.StatusTemporaryRedirect, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/hook/ok", http.StatusTemporaryRedirect)
 	}},
-	{"hang", "nothing, for a minute", 0, hang},
-	{"slow-drip", "200, then a byte of the body each second", http.StatusOK, drip},
+	{"hang", "nothing, until the sender gives up", 0, hang},
+	{"slow-drip", "200, then a byte each second without end", http.StatusOK, drip},
 	{"reset", "the connection is cut", 0, reset},
 }
 
@@ -68,18 +66,14 @@ func status(code int) func(http.ResponseWriter, *http.Request) {
 }
 
 func hang(_ http.ResponseWriter, r *http.Request) {
-	select {
-	case <-r.Context().Done():
-	case <-time.After(patience):
-	}
-	panic(http.ErrAbortHandler) // returning would answer 200
+	<-r.Context().Done()
 }
 
 func drip(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); time.Now().Before(end); {
+	for {
 		if _, err := w.Write([]byte(".")); err != nil || control.Flush() != nil {
 			return
 		}

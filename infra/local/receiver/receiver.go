@@ -55,7 +55,8 @@ func (r *Receiver) Serve(addr string) (url string, stop func(), err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("listening for webhooks: %w", err)
 	}
-	server := &http.Server{Handler: r.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second}
+	// No ReadTimeout: it would end the context of an answer that is delayed on purpose.
+	server := &http.Server{Handler: r.Handler(), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = server.Serve(listener) }() // returns when it is closed
 	return "http://" + listener.Addr().String(), func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)

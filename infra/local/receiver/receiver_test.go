@@ -3,6 +3,7 @@ package receiver
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -218,7 +220,7 @@ func TestModes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := start(t)
-			if c.err == egress.ErrTimeout {
+			if errors.Is(c.err, egress.ErrTimeout) {
 				k.sender = egress.New(egress.Options{AllowLoopback: true, Timeout: 300 * time.Millisecond})
 			}
 			status, _ := k.call(t, http.MethodPost, "/switch", `{"mode":"`+name+`"}`)
@@ -238,6 +240,36 @@ func TestModes(t *testing.T) {
 		})
 	}
 	assert.Len(t, modes, 9, "each mode has a line above")
+}
+
+// TestReset: the connection is cut, not closed in good order.
+func TestReset(t *testing.T) {
+	t.Parallel()
+	_, err := start(t).deliver(t, "/hook/reset", "evt_1", created)
+	var failure *egress.Error
+	require.ErrorAs(t, err, &failure)
+	assert.ErrorIs(t, failure.Cause, syscall.ECONNRESET)
+}
+
+// TestDelaysEndWithTheSender: who gave up leaves nothing behind here, and stop waits for no delayed answer.
+func TestDelaysEndWithTheSender(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"hang", "slow-drip"} {
+		ended := make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			New().Handler().ServeHTTP(w, r)
+			close(ended)
+		}))
+		t.Cleanup(server.Close)
+		_, err := egress.New(egress.Options{AllowLoopback: true, Timeout: 100 * time.Millisecond}).
+			Post(t.Context(), server.URL+"/hook/"+mode, nil, []byte(created))
+		require.ErrorIs(t, err, egress.ErrTimeout)
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s goes on without its sender", mode)
+		}
+	}
 }
 
 func TestWhatItRefuses(t *testing.T) {

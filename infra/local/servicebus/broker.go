@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -114,7 +112,7 @@ func (b *Broker) CreateSubscription(topic, name string, p Properties) error {
 	defer b.mu.Unlock()
 	t := b.entities[key(topic)]
 	if t == nil || t.kind != kindTopic {
-		return fmt.Errorf("service bus: there is no topic %s to subscribe to", topic)
+		return fmt.Errorf("there is no topic %s to subscribe to", topic)
 	}
 	p.DuplicateWindow = 0 // the topic's matter
 	s, err := b.createQueue(t.name+"/Subscriptions/"+name, p)
@@ -135,15 +133,15 @@ func (b *Broker) createQueue(name string, p Properties) (*entity, error) {
 
 func (b *Broker) create(kind entityKind, name string, p Properties) (*entity, error) {
 	if key(name) == "" {
-		return nil, errors.New("service bus: an entity needs a name")
+		return nil, errors.New("an entity needs a name")
 	}
 	if b.entities[key(name)] != nil {
-		return nil, fmt.Errorf("service bus: %s exists", name)
+		return nil, fmt.Errorf("%s exists", name)
 	}
 	e := newEntity(b, kind, name, p)
 	if left := b.remains[key(name)]; left != nil {
 		if err := e.adopt(left); err != nil {
-			return nil, fmt.Errorf("service bus: what the journal has of %s: %w", name, err)
+			return nil, fmt.Errorf("what the journal has of %s: %w", name, err)
 		}
 		delete(b.remains, key(name))
 	}
@@ -255,67 +253,6 @@ func (b *Broker) tick() {
 			}
 		}
 	}
-}
-
-// Counts is how many messages an entity holds, by what may happen to them.
-type Counts struct {
-	Active      int   `json:"active"`
-	Locked      int   `json:"locked"`
-	Deferred    int   `json:"deferred"`
-	Scheduled   int   `json:"scheduled"`
-	DeadLetters int   `json:"deadLetters"`
-	Bytes       int64 `json:"bytes"`
-}
-
-// Stat is an entity's counts.
-type Stat struct {
-	Entity string `json:"entity"`
-	Counts
-}
-
-// Depth is what an entity holds; false when there is none of this name.
-func (b *Broker) Depth(name string) (Counts, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e := b.entities[key(name)]
-	if e == nil {
-		return Counts{}, false
-	}
-	return e.counts(), true
-}
-
-// Stats is what each queue, topic and subscription holds, by name. Dead letters are counted with their entity.
-func (b *Broker) Stats() []Stat {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var out []Stat
-	for _, e := range b.entities {
-		if e.kind != kindDeadLetters {
-			out = append(out, Stat{e.name, e.counts()})
-		}
-	}
-	slices.SortFunc(out, func(a, b Stat) int { return strings.Compare(a.Entity, b.Entity) })
-	return out
-}
-
-func (e *entity) counts() Counts {
-	c := Counts{Bytes: e.bytes}
-	for _, m := range e.messages {
-		switch {
-		case m.lock != nil:
-			c.Locked++
-		case m.state == stateDeferred:
-			c.Deferred++
-		case m.state == stateScheduled:
-			c.Scheduled++
-		default:
-			c.Active++
-		}
-	}
-	if e.deadLetters != nil {
-		c.DeadLetters = len(e.deadLetters.messages)
-	}
-	return c
 }
 
 // ConnectionString is what a client on this machine needs to reach the broker without TLS. The key is the official

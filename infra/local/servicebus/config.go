@@ -56,6 +56,13 @@ func (b *Broker) LoadConfig(data []byte) error {
 	if err := d.Decode(&c); err != nil {
 		return fmt.Errorf("service bus: configuration: %w", err)
 	}
+	if err := c.create(b); err != nil {
+		return fmt.Errorf("service bus: configuration of %w", err)
+	}
+	return nil
+}
+
+func (c *config) create(b *Broker) error {
 	for _, ns := range c.UserConfig.Namespaces {
 		for _, q := range ns.Queues {
 			if err := q.create(b.CreateQueue); err != nil {
@@ -68,7 +75,7 @@ func (b *Broker) LoadConfig(data []byte) error {
 			}
 			for _, s := range t.Subscriptions {
 				if len(s.Rules) > 0 {
-					return fmt.Errorf("service bus: configuration of %s/%s: rules are not supported", t.Name, s.Name)
+					return fmt.Errorf("%s/%s: rules are not supported", t.Name, s.Name)
 				}
 				err := s.create(func(name string, p Properties) error { return b.CreateSubscription(t.Name, name, p) })
 				if err != nil {
@@ -86,7 +93,7 @@ func (n namedEntity) create(with func(string, Properties) error) error {
 		err = with(n.Name, p)
 	}
 	if err != nil {
-		return fmt.Errorf("service bus: configuration of %s: %w", n.Name, err)
+		return fmt.Errorf("%s: %w", n.Name, err)
 	}
 	return nil
 }

@@ -7,8 +7,8 @@
 // SAS tokens. With a journal, what was acknowledged survives kill -9. It has no filters, forwarding, transactions,
 // TLS or administration API, and says so when asked for one.
 //
-// Reading order: broker.go (what an embedder calls), config.go and faults.go; then what the broker does with
-// messages, in entity.go, accept.go, deliver.go, settle.go, sessions.go and sweep.go; persist.go for the journal;
+// Reading order: broker.go (what an embedder calls), config.go, stats.go and faults.go; then what the broker does with
+// messages, in message.go, entity.go, accept.go, deliver.go, settle.go, sessions.go and sweep.go; persist.go for the journal;
 // then the wire, from the outside in: conn.go, frames.go, link.go, transfer.go, and the two request nodes in cbs.go
 // and manage.go. The AMQP types are in package amqp below.
 //

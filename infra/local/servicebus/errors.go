@@ -9,12 +9,10 @@ import (
 // Conditions that the clients know.
 const (
 	condDecode           = "amqp:decode-error"
-	condInternal         = "amqp:internal-error"
 	condInvalidField     = "amqp:invalid-field"
 	condNotAllowed       = "amqp:not-allowed"
 	condNotFound         = "amqp:not-found"
 	condNotImplemented   = "amqp:not-implemented"
-	condResourceLimit    = "amqp:resource-limit-exceeded"
 	condUnauthorized     = "amqp:unauthorized-access"
 	condFraming          = "amqp:connection:framing-error"
 	condDetachForced     = "amqp:link:detach-forced"

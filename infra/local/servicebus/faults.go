@@ -25,7 +25,7 @@ func (b *Broker) FailSends(name string, f Fault) error {
 	defer b.mu.Unlock()
 	e := b.entities[key(name)]
 	if e == nil {
-		return fmt.Errorf("service bus: there is no %s to fail", name)
+		return fmt.Errorf("there is no %s to fail", name)
 	}
 	f.Times = max(f.Times, 1)
 	e.faults = append(e.faults, &f)
@@ -47,7 +47,7 @@ func (b *Broker) DetachLinks(name string) error {
 	defer b.mu.Unlock()
 	e := b.entities[key(name)]
 	if e == nil {
-		return fmt.Errorf("service bus: there is no %s to detach from", name)
+		return fmt.Errorf("there is no %s to detach from", name)
 	}
 	for c := range b.conns {
 		for _, s := range c.sessions {

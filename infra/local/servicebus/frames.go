@@ -109,7 +109,7 @@ func (c *conn) open(f []any) error {
 		c.broker.running.Go(func() { c.keepAlive(time.Duration(ms) * time.Millisecond / 2) })
 	}
 	c.frame(frameAMQP, 0, amqp.Performative(performOpen, "servicebus", amqp.At(f, 1), uint32(maxFrame),
-		uint16(maxChannel), uint32(idleTimeout.Milliseconds())), nil)
+		uint16(maxChannel), uint32(idleTimeout/time.Millisecond)), nil)
 	return nil
 }
 

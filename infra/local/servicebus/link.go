@@ -118,6 +118,7 @@ func (l *link) receiveFrom(e *entity, source []any) error {
 	if d, ok := filter.(amqp.Described); ok {
 		filter = d.Value
 	}
+	e.sweep(e.broker.now()) // a lock that ran out since the last sweep holds nobody up
 	if id, named := filter.(string); named {
 		if !e.lockSession(e.stream(id), l) {
 			return &wireError{condSessionLocked, "The session '" + id + "' is held by another receiver."}
@@ -146,14 +147,16 @@ func (l *link) accept() {
 		source = withSession(source, l.stream.id)
 		properties[amqp.Symbol("com.microsoft:locked-until-utc")] = ticks(l.stream.until)
 	}
-	var initialCount any
+	var initialCount, most any
 	if l.fromClient {
 		properties[amqp.Symbol("com.microsoft:max-message-batch-size")] = size
+		most = size
 	} else {
+		// No limit: the client would hold its receiver to it, and what we add makes the largest message larger.
 		initialCount = uint32(0)
 	}
 	l.session.frame(amqp.Performative(performAttach, l.name, l.handle, l.fromClient, amqp.At(f, 3), amqp.At(f, 4),
-		source, target, nil, nil, initialCount, size, nil, nil, properties), nil)
+		source, target, nil, nil, initialCount, most, nil, nil, properties), nil)
 	if l.fromClient {
 		l.credit = sendCredit
 		l.sendFlow(false)

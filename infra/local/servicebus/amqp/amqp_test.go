@@ -18,8 +18,11 @@ func TestValuesComeBackAsTheyWere(t *testing.T) {
 	for _, v := range []any{
 		nil, true, false, uint8(7), uint16(7), uint32(7), uint32(math.MaxUint32), uint64(255), uint64(256),
 		int8(-1), int16(-1), int32(-1), int64(math.MinInt64), float32(1.5), 1.5, time.UnixMilli(1234).UTC(),
-		UUID{1, 15: 2}, []byte("bytes"), "text", long, []byte(long), Symbol("sym"), Symbol(long), []any{},
-		[]any{uint32(1), "a", []any{nil}}, map[any]any{"k": int32(1), Symbol("s"): map[any]any{uint64(300): true}},
+		UUID{1, 15: 2},
+		[]byte("bytes"), "text", long, []byte(long), Symbol("sym"), Symbol(long),
+		[]any{},
+		[]any{uint32(1), "a", []any{nil}},
+		map[any]any{"k": int32(1), Symbol("s"): map[any]any{uint64(300): true}},
 		Described{uint64(0x70), []any{true}},
 	} {
 		b := Append(nil, v)

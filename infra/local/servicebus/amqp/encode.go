@@ -46,7 +46,7 @@ func Append(b []byte, v any) []byte {
 	case float64:
 		return be.AppendUint64(append(b, 0x82), math.Float64bits(v))
 	case time.Time:
-		return be.AppendUint64(append(b, 0x83), uint64(v.UnixMilli())) //nolint:gosec // as above
+		return be.AppendUint64(append(b, 0x83), uint64(v.UnixMilli()))
 	case UUID:
 		return append(append(b, 0x98), v[:]...)
 	case []byte:
@@ -120,7 +120,7 @@ func appendArray(b []byte, v any) []byte {
 		b, start := beginCompound(b, 0xf0, len(v))
 		b = append(b, 0x83)
 		for _, e := range v {
-			b = be.AppendUint64(b, uint64(e.UnixMilli())) //nolint:gosec // as above
+			b = be.AppendUint64(b, uint64(e.UnixMilli()))
 		}
 		return endCompound(b, start)
 	case []UUID:

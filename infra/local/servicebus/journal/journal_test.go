@@ -68,6 +68,8 @@ func TestAnUnfinishedLastRecordIsCutOff(t *testing.T) {
 		"half a record":     appendRecord(nil, []byte("three"))[:10],
 		"a wrong last byte": append(appendRecord(nil, []byte("three"))[:12], 'x'),
 		"zeros":             make([]byte, 5000),
+		// Longer than what is written next: its rest must not be taken for a record.
+		"most of a long one": appendRecord(nil, []byte(strings.Repeat("x", 100)))[:90],
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

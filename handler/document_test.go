@@ -1,0 +1,49 @@
+package main
+
+import (
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The gateway publishes what the document does not mark as internal: a probe without the mark would be public, and
+// an operation with it unreachable.
+func TestProbesAndMetricsAreInternal(t *testing.T) {
+	t.Parallel()
+	c, err := load(map[string]string{
+		"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing", "AUTH_ISSUER": "http://127.0.0.1:1", "AUTH_AUDIENCE": "test",
+		"JWT_SIGNING_KEY": "a key for this test only", "WEBHOOK_SECRET": "a secret for this test only",
+		"SERVICEBUS_CONNECTION": "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true;",
+	})
+	require.NoError(t, err)
+	s, err := wire(t.Context(), c, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer s.close()
+	raw, err := s.api.OpenAPI()
+	require.NoError(t, err)
+	doc, err := openapi3.NewLoader().LoadFromData(raw)
+	require.NoError(t, err)
+	require.NoError(t, doc.Validate(t.Context()))
+
+	var internal []string
+	for path, item := range doc.Paths.Map() {
+		for method, operation := range item.Operations() {
+			mark, marked := operation.Extensions["x-internal"]
+			if !marked {
+				assert.True(t, strings.HasPrefix(path, "/api/v1/"), "%s %s is public", method, path)
+				assert.NotNil(t, operation.Security, "%s %s asks for no token", method, path)
+				continue
+			}
+			text, err := json.Marshal(mark)
+			require.NoError(t, err)
+			assert.Equal(t, "true", string(text))
+			internal = append(internal, method+" "+path)
+		}
+	}
+	assert.ElementsMatch(t, []string{"GET /health/live", "GET /health/ready", "GET /health/startup", "GET /metrics"}, internal)
+}

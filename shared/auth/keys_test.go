@@ -1,0 +1,225 @@
+package auth
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// bubble is a provider without a network inside of a test whose clock can be moved.
+func bubble(t *testing.T) (*provider, *Verifier) {
+	t.Helper()
+	p := &provider{url: "https://issuer.example"}
+	p.publish(rsaJWK("rsa", rsaKey()))
+	return p, verifier(t, p, &http.Client{Transport: p})
+}
+
+func TestJW08ManyCallersFetchOnce(t *testing.T) {
+	t.Parallel()
+	p, v := serve(t)
+	assert.Zero(t, p.calls.Load(), "making a verifier asks nobody")
+	var wg sync.WaitGroup
+	for i := range 20 {
+		token := p.token(nil, object{"sub": fmt.Sprint("customer-", i)})
+		wg.Go(func() {
+			_, err := v.Verify(t.Context(), token)
+			assert.NoError(t, err)
+		})
+	}
+	wg.Wait()
+	assert.EqualValues(t, 1, p.calls.Load())
+}
+
+func TestJW08UnknownKeyIDsCauseOneFetchInTenSeconds(t *testing.T) {
+	t.Parallel()
+	rsaKey()
+	synctest.Test(t, func(t *testing.T) {
+		p, v := bubble(t)
+		require.NoError(t, v.Prime(t.Context()))
+		time.Sleep(keysPause + time.Second)
+		for i := range 100 {
+			time.Sleep(50 * time.Millisecond)
+			_, err := v.Verify(t.Context(), p.token(object{"kid": fmt.Sprint("spray-", i)}, nil))
+			require.ErrorIs(t, err, ErrInvalidToken)
+		}
+		assert.EqualValues(t, 2, p.calls.Load(), "the first and one for a hundred unknown ids")
+		_, err := v.Verify(t.Context(), p.token(nil, nil))
+		require.NoError(t, err, "the known key serves meanwhile")
+		time.Sleep(keysPause + time.Second)
+		_, err = v.Verify(t.Context(), p.token(object{"kid": "spray"}, nil))
+		require.ErrorIs(t, err, ErrInvalidToken)
+		assert.EqualValues(t, 3, p.calls.Load(), "and one more in the next ten seconds")
+	})
+}
+
+func TestJW08KeysServeOnWhileTheIssuerIsDown(t *testing.T) {
+	t.Parallel()
+	rsaKey()
+	synctest.Test(t, func(t *testing.T) {
+		p, v := bubble(t)
+		require.NoError(t, v.Prime(t.Context()))
+		p.down.Store(true)
+		for range 5 {
+			time.Sleep(keysFresh + time.Minute)
+			_, err := v.Verify(t.Context(), p.token(nil, nil))
+			require.NoError(t, err, "old keys are better than none")
+			synctest.Wait()
+		}
+		assert.EqualValues(t, 6, p.calls.Load(), "each stale use has asked in the background")
+		p.down.Store(false)
+		time.Sleep(time.Minute)
+		_, err := v.Verify(t.Context(), p.token(nil, nil))
+		require.NoError(t, err)
+		synctest.Wait()
+		_, err = v.Verify(t.Context(), p.token(nil, object{"sub": "other"}))
+		require.NoError(t, err)
+		synctest.Wait()
+		assert.EqualValues(t, 7, p.calls.Load(), "fresh again: nobody asks")
+	})
+}
+
+// An issuer that never answered is our trouble, not the token's: the caller hears 503 and keeps the token.
+func TestJW08NoKeysAtAllIsUnavailable(t *testing.T) {
+	t.Parallel()
+	p, v := serve(t)
+	p.down.Store(true)
+	require.Error(t, v.Prime(t.Context()))
+	_, err := v.Verify(t.Context(), p.token(nil, nil))
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.NotErrorIs(t, err, ErrInvalidToken)
+	p.down.Store(false)
+	_, err = v.Verify(t.Context(), p.token(nil, nil))
+	require.NoError(t, err, "and it comes back by itself")
+}
+
+func TestJW08AnIssuerOfAnotherNameIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	p, v := serve(t)
+	p.self = "https://evil.example"
+	_, err := v.Verify(t.Context(), p.token(nil, nil))
+	require.ErrorIs(t, err, ErrUnavailable)
+	assert.ErrorContains(t, err, "calls itself")
+}
+
+type panics struct{}
+
+func (panics) RoundTrip(*http.Request) (*http.Response, error) { panic("a library's mistake") }
+
+// The fetch runs on a goroutine of its own, where a panic would take the process with it.
+func TestAPanicWhileFetchingKeysEndsNothing(t *testing.T) {
+	t.Parallel()
+	p, v := serve(t)
+	v.keys.client = &http.Client{Transport: panics{}}
+	_, err := v.Verify(t.Context(), p.token(nil, nil))
+	require.ErrorIs(t, err, ErrUnavailable)
+}
+
+func TestJW09KeysRollOver(t *testing.T) {
+	t.Parallel()
+	rsaKey()
+	otherKey()
+	synctest.Test(t, func(t *testing.T) {
+		p, v := bubble(t)
+		old := func() string { return p.token(nil, object{"jti": time.Now().String()}) }
+		require.NoError(t, v.Prime(t.Context()))
+		p.publish(rsaJWK("rsa", rsaKey()), rsaJWK("new", otherKey()))
+		time.Sleep(keysPause + time.Second)
+		fresh := mint(object{"alg": "RS256", "kid": "new"}, p.claims(nil), otherKey())
+		_, err := v.Verify(t.Context(), fresh)
+		require.NoError(t, err, "a new key is found with one fetch")
+		assert.EqualValues(t, 2, p.calls.Load())
+
+		p.publish(rsaJWK("new", otherKey()))
+		_, err = v.Verify(t.Context(), old())
+		require.NoError(t, err, "not yet known to be gone")
+		time.Sleep(keysFresh + time.Second)
+		_, err = v.Verify(t.Context(), old())
+		require.NoError(t, err, "the last one, which makes us look")
+		synctest.Wait()
+		time.Sleep(time.Second)
+		_, err = v.Verify(t.Context(), old())
+		require.ErrorIs(t, err, ErrInvalidToken, "a removed key is refused")
+	})
+}
+
+// Whoever comes while the new key is being fetched waits for it: he holds a good token.
+func TestJW09ManyCallersMeetANewKey(t *testing.T) {
+	t.Parallel()
+	rsaKey()
+	otherKey()
+	synctest.Test(t, func(t *testing.T) {
+		p, v := bubble(t)
+		require.NoError(t, v.Prime(t.Context()))
+		p.publish(rsaJWK("rsa", rsaKey()), rsaJWK("new", otherKey()))
+		time.Sleep(keysPause + time.Second)
+		p.hold = make(chan struct{})
+		var (
+			wg   sync.WaitGroup
+			errs [5]error
+		)
+		for i := range errs {
+			token := mint(object{"alg": "RS256", "kid": "new"}, p.claims(object{"sub": fmt.Sprint("customer-", i)}), otherKey())
+			wg.Go(func() { _, errs[i] = v.Verify(t.Context(), token) })
+			synctest.Wait() // each is where it waits before the next one comes
+		}
+		close(p.hold)
+		wg.Wait()
+		for _, err := range errs {
+			require.NoError(t, err)
+		}
+		assert.EqualValues(t, 2, p.calls.Load(), "one fetch for all of them")
+	})
+}
+
+// While the issuer is away nobody knows whether an unknown key is good: that is no verdict on the token.
+func TestJW08UnknownKeyWhileTheIssuerIsDownIsUnavailable(t *testing.T) {
+	t.Parallel()
+	rsaKey()
+	otherKey()
+	synctest.Test(t, func(t *testing.T) {
+		p, v := bubble(t)
+		require.NoError(t, v.Prime(t.Context()))
+		time.Sleep(keysPause + time.Second)
+		p.down.Store(true)
+		token := mint(object{"alg": "RS256", "kid": "new"}, p.claims(nil), otherKey())
+		for range 3 {
+			_, err := v.Verify(t.Context(), token)
+			require.ErrorIs(t, err, ErrUnavailable)
+			require.NotErrorIs(t, err, ErrInvalidToken)
+		}
+		assert.EqualValues(t, 2, p.calls.Load(), "the pause holds all the same")
+		p.publish(rsaJWK("new", otherKey()))
+		p.down.Store(false)
+		time.Sleep(keysPause + time.Second)
+		_, err := v.Verify(t.Context(), token)
+		require.NoError(t, err)
+	})
+}
+
+// A verified token is remembered, so a repeat costs no signature, and only until it expires.
+func TestJW07ARememberedTokenExpiresToo(t *testing.T) {
+	t.Parallel()
+	rsaKey()
+	synctest.Test(t, func(t *testing.T) {
+		p, v := bubble(t)
+		token := p.token(nil, nil)
+		first, err := v.Verify(t.Context(), token)
+		require.NoError(t, err)
+		again, err := v.Verify(t.Context(), token)
+		require.NoError(t, err)
+		assert.Equal(t, first, again)
+		time.Sleep(15*time.Minute + skew - 2*time.Second)
+		_, err = v.Verify(t.Context(), token)
+		require.NoError(t, err, "within the leeway")
+		time.Sleep(3 * time.Second)
+		_, err = v.Verify(t.Context(), token)
+		require.ErrorIs(t, err, ErrInvalidToken)
+		assert.ErrorContains(t, err, "expired")
+	})
+}
