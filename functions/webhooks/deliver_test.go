@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/shared/signature"
 	"github.com/company/order-catalog-service/tests/kit"
+	"github.com/company/order-catalog-service/tests/kit/jswebhooks"
 )
 
 // TestWH01ADeliveryVerifies: one POST of the published bytes, as JSON, signed, with the event's id and the time.
@@ -199,6 +201,17 @@ func TestWH04Rotation(t *testing.T) {
 	}
 	second := rotate(map[string]any{})
 	assert.Equal(t, []bool{true, true}, verified(e.secret, second))
+	delivered := r.requests()[0]
+	var forJavaScript []jswebhooks.Delivery
+	for _, key := range []signature.Key{e.secret, second} {
+		library, err := standardwebhooks.NewWebhook(key.Text())
+		require.NoError(t, err)
+		assert.NoError(t, library.Verify(delivered.body, delivered.header), "the published library for Go")
+		forJavaScript = append(forJavaScript, jswebhooks.Delivery{Key: key.Text(), Header: delivered.header, Body: delivered.body})
+	}
+	t.Run("JavaScript", func(t *testing.T) { // it skips itself where there is no node
+		assert.Equal(t, []string{"", ""}, jswebhooks.Verify(t, forJavaScript...))
+	})
 	s.Exec(t, `UPDATE webhook_endpoints SET previous_expires_at = now()`)
 	assert.Equal(t, []bool{false, true}, verified(e.secret, second))
 	require.NoError(t, s.hooks.Sweep(t.Context()))
