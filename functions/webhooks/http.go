@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/rest"
 )
 
@@ -77,6 +78,7 @@ func (w *Webhooks) register() {
 			"Events are kept for at least 30 days.",
 		Status: http.StatusOK, Response: Feed{}, NotModified: true, Problems: []rest.ProblemKind{rest.Gone},
 	}, w.feed)
+	w.API.Event(events.WebhookDisabled, "A webhook endpoint was disabled", events.EndpointDisabled{})
 }
 
 // Registered is a new endpoint with its secret.
