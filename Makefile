@@ -6,7 +6,7 @@ LOCAL := { test -x .local/bin/local || echo 'Building the local stack: the first
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench package start token seed reset lint fmt fuzz
+.PHONY: help run test check bench soak package start token seed reset lint fmt fuzz
 
 help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -40,8 +40,11 @@ fuzz: ## Run each fuzz target for FUZZTIME (5s)
 		done; \
 	done
 
-bench: ## Measure orders and product reads against references in the same run
-	@$(LOCAL) services --durable -- go run ./tests/load
+bench: ## Measure orders, product reads and events against references in the same run
+	@$(LOCAL) services --durable -- go run ./tests/load --picture .local/commit-to-topic.svg
+
+soak: ## Kill drains and broker at random for two minutes, then check the books
+	@export SOAK=2m; $(LOCAL) services -- go test -count=1 -v ./tests/soak
 
 package: ## Build dist/, the script root that Azure runs
 	@$(LOCAL) package

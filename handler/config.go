@@ -6,9 +6,12 @@ import (
 	"log/slog"
 	"net/url"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/company/order-catalog-service/shared/secretbox"
 )
 
 // config is everything the process reads from its environment, and the only place where it does.
@@ -20,15 +23,26 @@ type config struct {
 	RedisURL              string   `env:"REDIS_URL"`
 	RedlockURLs           []string `env:"REDLOCK_URLS"`
 
+	// As the triggers' connection setting: a connection string, or these parts of an identity's.
+	ServiceBus           string `env:"SERVICEBUS_CONNECTION"`
+	ServiceBusNamespace  string `env:"SERVICEBUS_CONNECTION__fullyQualifiedNamespace"`
+	ServiceBusClientID   string `env:"SERVICEBUS_CONNECTION__clientId"`
+	ServiceBusCredential string `env:"SERVICEBUS_CONNECTION__credential"`
+
 	AuthIssuer        string `env:"AUTH_ISSUER,required,notEmpty"`
 	AuthAudience      string `env:"AUTH_AUDIENCE,required,notEmpty"`
 	AuthCustomerClaim string `env:"AUTH_CUSTOMER_CLAIM" envDefault:"sub"`
 	JWTSigningKey     string `env:"JWT_SIGNING_KEY,required,notEmpty"`
 	PublicBaseURL     string `env:"PUBLIC_BASE_URL"`
+	WebhookSecret     string `env:"WEBHOOK_SECRET,required,notEmpty"`
+	// For a receiver on this machine. A process that runs in Azure refuses it.
+	WebhookAllowLoopback bool   `env:"WEBHOOK_ALLOW_LOOPBACK"`
+	AzureSite            string `env:"WEBSITE_SITE_NAME"` // set by Azure
 
 	PoolOrders     int32         `env:"DB_POOL_ORDERS" envDefault:"8"`
 	PoolReads      int32         `env:"DB_POOL_READS" envDefault:"6"`
-	PoolBackground int32         `env:"DB_POOL_BACKGROUND" envDefault:"2"`
+	PoolBackground int32         `env:"DB_POOL_BACKGROUND" envDefault:"4"`
+	PoolDrain      int32         `env:"DB_POOL_DRAIN" envDefault:"4"`
 	AcquireTimeout time.Duration `env:"DB_ACQUIRE_TIMEOUT" envDefault:"2s"`
 
 	RequestTimeout    time.Duration `env:"REQUEST_TIMEOUT" envDefault:"15s"`
@@ -56,7 +70,12 @@ func load(environment map[string]string) (config, error) {
 	check(c.AuthIssuer == "" || isURL(c.AuthIssuer), "AUTH_ISSUER is not an http or https URL")
 	check(c.PublicBaseURL == "" || isURL(c.PublicBaseURL), "PUBLIC_BASE_URL is not an http or https URL")
 	check(c.JWTSigningKey == "" || len(c.JWTSigningKey) >= 16, "JWT_SIGNING_KEY is shorter than 16 bytes")
-	check(c.PoolOrders > 0 && c.PoolReads > 0 && c.PoolBackground > 0, "DB_POOL_ORDERS, DB_POOL_READS and DB_POOL_BACKGROUND must be at least 1")
+	check(c.WebhookSecret == "" || len(c.WebhookSecret) >= secretbox.MinSecret, "WEBHOOK_SECRET is shorter than 16 bytes")
+	check(!c.WebhookAllowLoopback || c.AzureSite == "", "WEBHOOK_ALLOW_LOOPBACK is for local runs: in Azure it would let customers call what is inside")
+	check(c.PoolOrders > 0 && c.PoolReads > 0 && c.PoolBackground > 0 && c.PoolDrain > 0,
+		"DB_POOL_ORDERS, DB_POOL_READS, DB_POOL_BACKGROUND and DB_POOL_DRAIN must be at least 1")
+	check(c.ServiceBus != "" || c.ServiceBusNamespace != "", "SERVICEBUS_CONNECTION (or SERVICEBUS_CONNECTION__fullyQualifiedNamespace, to use an identity) is not set")
+	check(c.ServiceBusCredential == "" || strings.EqualFold(c.ServiceBusCredential, "managedidentity"), "SERVICEBUS_CONNECTION__credential must be managedidentity, the only one that the handler knows")
 	check(c.AcquireTimeout > 0, "DB_ACQUIRE_TIMEOUT must be longer than 0, as in 2s")
 	check(c.RequestTimeout > 0 && c.RequestTimeout <= time.Minute, "REQUEST_TIMEOUT must be between 0 and 1m, below the host's functionTimeout")
 	check(c.OrderConfirmAfter > 0, "ORDER_CONFIRM_AFTER must be longer than 0, as in 15m")

@@ -17,7 +17,8 @@ func TestProbesAndMetricsAreInternal(t *testing.T) {
 	t.Parallel()
 	c, err := load(map[string]string{
 		"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing", "AUTH_ISSUER": "http://127.0.0.1:1", "AUTH_AUDIENCE": "test",
-		"JWT_SIGNING_KEY": "a key for this test only",
+		"JWT_SIGNING_KEY": "a key for this test only", "WEBHOOK_SECRET": "a secret for this test only",
+		"SERVICEBUS_CONNECTION": "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true;",
 	})
 	require.NoError(t, err)
 	s, err := wire(t.Context(), c, slog.New(slog.DiscardHandler))

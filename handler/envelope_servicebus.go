@@ -7,31 +7,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"time"
+
+	"github.com/company/order-catalog-service/shared/servicebus"
 )
 
 // maxMessages bounds a batch: the host's own default is 1,000 and nothing here asks for more.
 const maxMessages = 4096
 
-// serviceBusMessage is one message of a Service Bus trigger. What the host left out is the zero value.
-type serviceBusMessage struct {
-	Body                  []byte
-	MessageID             string
-	CorrelationID         string
-	SessionID             string
-	Subject               string
-	ContentType           string
-	LockToken             string
-	SequenceNumber        int64
-	DeliveryCount         int64
-	EnqueuedTime          time.Time
-	ApplicationProperties map[string]any
-}
-
 // onServiceBus runs the function of a Service Bus trigger with one message or a batch; an error gives all of
 // them back at once. The binding says dataType binary: as text, the host would let members of a JSON body
 // replace the metadata of the same name, and a text that looks like base64 can't be told from bytes.
-func onServiceBus(binding string, run func(context.Context, []serviceBusMessage) error) func(context.Context, invocation) error {
+func onServiceBus(binding string, run func(context.Context, []servicebus.Received) error) func(context.Context, invocation) error {
 	return func(ctx context.Context, in invocation) error {
 		messages, err := in.serviceBus(binding)
 		if err != nil {
@@ -43,7 +29,7 @@ func onServiceBus(binding string, run func(context.Context, []serviceBusMessage)
 
 // serviceBus reads the messages under a binding's name. One message is a base64 string, a batch is an array of
 // them, and the metadata must agree: a text that happens to be an array is never cut into messages.
-func (in invocation) serviceBus(binding string) ([]serviceBusMessage, error) {
+func (in invocation) serviceBus(binding string) ([]servicebus.Received, error) {
 	field := "Data." + binding
 	raw, found, err := fields(in.Data).get(binding)
 	if err != nil {
@@ -73,7 +59,7 @@ func (in invocation) serviceBus(binding string) ([]serviceBusMessage, error) {
 	if len(bodies) == 0 || len(bodies) > maxMessages {
 		return nil, &envelopeError{field, fmt.Sprintf("holds %d messages, not 1 to %d", len(bodies), maxMessages)}
 	}
-	messages := make([]serviceBusMessage, len(bodies))
+	messages := make([]servicebus.Received, len(bodies))
 	for i := range bodies {
 		place := field
 		if batch {
@@ -127,27 +113,27 @@ func body(field string, raw json.RawMessage) ([]byte, error) {
 
 // properties lists the metadata that a message takes, by the name the extension gives it. EnqueuedTime comes
 // with its zone, EnqueuedTimeUtc without; batches may have only the second, which then does have it.
-var properties = map[string]func(m *serviceBusMessage, field string, raw json.RawMessage) error{
-	"MessageId":      stringField(func(m *serviceBusMessage) *string { return &m.MessageID }),
-	"CorrelationId":  stringField(func(m *serviceBusMessage) *string { return &m.CorrelationID }),
-	"SessionId":      stringField(func(m *serviceBusMessage) *string { return &m.SessionID }),
-	"Subject":        stringField(func(m *serviceBusMessage) *string { return &m.Subject }),
-	"ContentType":    stringField(func(m *serviceBusMessage) *string { return &m.ContentType }),
-	"LockToken":      stringField(func(m *serviceBusMessage) *string { return &m.LockToken }),
-	"SequenceNumber": wholeField(func(m *serviceBusMessage) *int64 { return &m.SequenceNumber }),
-	"DeliveryCount":  wholeField(func(m *serviceBusMessage) *int64 { return &m.DeliveryCount }),
-	"EnqueuedTime": func(m *serviceBusMessage, field string, raw json.RawMessage) (err error) {
+var properties = map[string]func(m *servicebus.Received, field string, raw json.RawMessage) error{
+	"MessageId":      stringField(func(m *servicebus.Received) *string { return &m.MessageID }),
+	"CorrelationId":  stringField(func(m *servicebus.Received) *string { return &m.CorrelationID }),
+	"SessionId":      stringField(func(m *servicebus.Received) *string { return &m.SessionID }),
+	"Subject":        stringField(func(m *servicebus.Received) *string { return &m.Subject }),
+	"ContentType":    stringField(func(m *servicebus.Received) *string { return &m.ContentType }),
+	"LockToken":      stringField(func(m *servicebus.Received) *string { return &m.LockToken }),
+	"SequenceNumber": wholeField(func(m *servicebus.Received) *int64 { return &m.SequenceNumber }),
+	"DeliveryCount":  wholeField(func(m *servicebus.Received) *int64 { return &m.DeliveryCount }),
+	"EnqueuedTime": func(m *servicebus.Received, field string, raw json.RawMessage) (err error) {
 		m.EnqueuedTime, err = moment(field, raw)
 		return err
 	},
-	"EnqueuedTimeUtc": func(m *serviceBusMessage, field string, raw json.RawMessage) error {
+	"EnqueuedTimeUtc": func(m *servicebus.Received, field string, raw json.RawMessage) error {
 		t, err := moment(field, raw)
 		if err == nil && m.EnqueuedTime.IsZero() {
 			m.EnqueuedTime = t
 		}
 		return err
 	},
-	"ApplicationProperties": func(m *serviceBusMessage, field string, raw json.RawMessage) error {
+	"ApplicationProperties": func(m *servicebus.Received, field string, raw json.RawMessage) error {
 		dec := json.NewDecoder(bytes.NewReader(raw))
 		dec.UseNumber() // a property may be a 64-bit id
 		if err := dec.Decode(&m.ApplicationProperties); err != nil {
@@ -157,15 +143,15 @@ var properties = map[string]func(m *serviceBusMessage, field string, raw json.Ra
 	},
 }
 
-func stringField(of func(*serviceBusMessage) *string) func(*serviceBusMessage, string, json.RawMessage) error {
-	return func(m *serviceBusMessage, field string, raw json.RawMessage) (err error) {
+func stringField(of func(*servicebus.Received) *string) func(*servicebus.Received, string, json.RawMessage) error {
+	return func(m *servicebus.Received, field string, raw json.RawMessage) (err error) {
 		*of(m), err = text(field, raw)
 		return err
 	}
 }
 
-func wholeField(of func(*serviceBusMessage) *int64) func(*serviceBusMessage, string, json.RawMessage) error {
-	return func(m *serviceBusMessage, field string, raw json.RawMessage) (err error) {
+func wholeField(of func(*servicebus.Received) *int64) func(*servicebus.Received, string, json.RawMessage) error {
+	return func(m *servicebus.Received, field string, raw json.RawMessage) (err error) {
 		*of(m), err = whole(field, raw)
 		return err
 	}
@@ -195,7 +181,7 @@ func (f fields) agree(field string, batch bool) error {
 // zip gives each message its value. In a batch the values come as one array, of which null means none; it must
 // be as long as the batch, or a message would be taken for its neighbour.
 func (f fields) zip(
-	name string, batch bool, messages []serviceBusMessage, set func(*serviceBusMessage, string, json.RawMessage) error,
+	name string, batch bool, messages []servicebus.Received, set func(*servicebus.Received, string, json.RawMessage) error,
 ) error {
 	field := "Metadata." + name
 	raw, found, err := f.get(name)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/company/order-catalog-service/shared/servicebus"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -59,7 +61,7 @@ func TestOneMessage(t *testing.T) {
 	t.Parallel()
 	messages, err := decoded(t, oneBinary).serviceBus("msg")
 	require.NoError(t, err)
-	assert.Equal(t, []serviceBusMessage{{
+	assert.Equal(t, []servicebus.Received{{
 		Body: []byte(`{"id":6}`), MessageID: "m-1", CorrelationID: "c-1", SessionID: "7", Subject: "s",
 		ContentType: "application/json", LockToken: "0f8f", SequenceNumber: 42, DeliveryCount: 1,
 		EnqueuedTime:          time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC),
@@ -72,7 +74,7 @@ func TestBatch(t *testing.T) {
 	messages, err := decoded(t, batch).serviceBus("msgs")
 	require.NoError(t, err)
 	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
-	assert.Equal(t, []serviceBusMessage{
+	assert.Equal(t, []servicebus.Received{
 		{Body: []byte("a"), MessageID: "a", SequenceNumber: 1, DeliveryCount: 1, EnqueuedTime: at.Add(500 * time.Millisecond), ApplicationProperties: map[string]any{"n": json.Number("1")}},
 		{Body: []byte{}, MessageID: "b", SequenceNumber: 2, DeliveryCount: 1, SessionID: "s", EnqueuedTime: at.Add(time.Second), ApplicationProperties: map[string]any{}},
 		{Body: []byte("b"), MessageID: `"c"`, SequenceNumber: 3, DeliveryCount: 4, EnqueuedTime: at.Add(2 * time.Second)},
@@ -208,7 +210,7 @@ func TestFailuresBringTheMessageBack(t *testing.T) {
 	assert.JSONEq(t, `{"error":"the invocation failed; its cause is in the log"}`, body)
 	assert.Contains(t, log, "panic: ")
 
-	res, body, _ = call(t, onServiceBus("msg", func(context.Context, []serviceBusMessage) error { return nil }), nil)
+	res, body, _ = call(t, onServiceBus("msg", func(context.Context, []servicebus.Received) error { return nil }), nil)
 	assert.Equal(t, http.StatusInternalServerError, res.StatusCode)
 	assert.Contains(t, body, "Data.msg is missing")
 

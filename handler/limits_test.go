@@ -44,7 +44,7 @@ func (l *lines) read(t *testing.T) (list []map[string]any) {
 func TestRoleWithoutTimeoutsIsWarnedOfOnce(t *testing.T) {
 	d := kit.NewDatabase(t)
 	const mend = "ALTER ROLE orders_owner SET statement_timeout = '5s'; ALTER ROLE orders_owner SET lock_timeout = '2s'; " +
-		"ALTER ROLE orders_owner SET idle_in_transaction_session_timeout = '10s'"
+		"ALTER ROLE orders_owner SET idle_in_transaction_session_timeout = '10s'; ALTER ROLE orders_owner SET jit = 'off'"
 	for name, c := range map[string]struct {
 		url  string
 		want []any
@@ -56,7 +56,8 @@ func TestRoleWithoutTimeoutsIsWarnedOfOnce(t *testing.T) {
 			out := &lines{}
 			s, err := wire(t.Context(), config{
 				DatabaseURL: c.url, MigrationsDatabaseURL: d.OwnerURL, AuthIssuer: "http://127.0.0.1:1", AuthAudience: "a",
-				AuthCustomerClaim: "sub", JWTSigningKey: "0123456789abcdef", PoolOrders: 1, PoolReads: 1, PoolBackground: 1,
+				AuthCustomerClaim: "sub", JWTSigningKey: "0123456789abcdef", PoolOrders: 1, PoolReads: 1, PoolBackground: 1, PoolDrain: 1,
+				WebhookSecret: "0123456789abcdef", ServiceBus: "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true;",
 				AcquireTimeout: 10 * time.Second, RequestTimeout: time.Second,
 			}, slog.New(slog.NewJSONHandler(out, nil)))
 			require.NoError(t, err)

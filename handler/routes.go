@@ -9,6 +9,7 @@ import (
 	"github.com/company/order-catalog-service/functions/housekeeping"
 	"github.com/company/order-catalog-service/functions/metrics"
 	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/servicebus"
 )
 
 // httpFunction is a function that the host sends requests to as they came. Route is what its function.json says;
@@ -26,6 +27,9 @@ var httpFunctions = []httpFunction{
 		return nil
 	}},
 	{Function: "orders", Route: "api/v1/orders/{*rest}", Register: (*service).registerOrders},
+	{Function: "ops-api", Route: "api/v1/ops/{*rest}", Register: (*service).registerOps},
+	{Function: "webhooks", Route: "api/v1/webhooks/{*rest}", Register: (*service).registerWebhooks},
+	{Function: "webhooks-events", Route: "api/v1/events", Register: func(*service) error { return nil }}, // webhooks serves it
 	{Function: "docs", Route: "docs/{*rest}", Register: func(s *service) error { return docs.Register(s.api) }},
 	{Function: "docs-openapi", Route: "openapi.{format}", Register: func(*service) error { return nil }}, // docs serves it
 	{Function: "health", Route: "health/{check}", Register: func(s *service) error {
@@ -39,10 +43,15 @@ var httpFunctions = []httpFunction{
 }
 
 // trigger is a function that the host calls with an envelope, at POST /{Function}.
+// What else stands here is what its function.json says: a timer's schedule, or where messages come from.
 type trigger struct {
-	Function, Timer string
-	Run             func(*service) func(context.Context, invocation) error
+	Function, Timer            string
+	Queue, Topic, Subscription string
+	Run                        func(*service) func(context.Context, invocation) error
 }
+
+// messages is the name of every Service Bus binding.
+const messages = "messages"
 
 // triggerFunctions are all functions with a timer or Service Bus trigger.
 var triggerFunctions = []trigger{
@@ -51,6 +60,27 @@ var triggerFunctions = []trigger{
 			return housekeeping.Run(ctx, s.logger, s.chores())
 		})
 	}},
+	{Function: "ops-dead-events", Topic: "order-events", Subscription: "webhooks/$DeadLetterQueue", Run: recordDead(servicebus.TopicOrderEvents)},
+	{Function: "ops-dead-deliveries", Queue: "webhook-deliveries/$DeadLetterQueue", Run: recordDead(servicebus.QueueWebhookDelivery)},
+	{Function: "webhooks-fanout", Topic: "order-events", Subscription: "webhooks", Run: func(s *service) func(context.Context, invocation) error {
+		return onServiceBus(messages, func(ctx context.Context, list []servicebus.Received) error { return s.webhooks.FanOut(ctx, list) })
+	}},
+	{Function: "webhooks-deliver", Queue: "webhook-deliveries", Run: func(s *service) func(context.Context, invocation) error {
+		return onServiceBus(messages, func(ctx context.Context, list []servicebus.Received) error { return s.webhooks.Deliver(ctx, list[0]) })
+	}},
+	{Function: "webhooks-sweep", Timer: "*/10 * * * * *", Run: func(s *service) func(context.Context, invocation) error {
+		return onTimer(func(ctx context.Context, _ timerInfo) error { return s.webhooks.Sweep(ctx) })
+	}},
+	{Function: "outbox", Timer: "*/5 * * * * *", Run: func(s *service) func(context.Context, invocation) error {
+		return onTimer(func(ctx context.Context, _ timerInfo) error { return s.drain.Sweep(ctx) })
+	}},
+}
+
+// recordDead keeps the messages that the broker gave up on; entity is what they were sent to.
+func recordDead(entity string) func(*service) func(context.Context, invocation) error {
+	return func(s *service) func(context.Context, invocation) error {
+		return onServiceBus(messages, func(ctx context.Context, list []servicebus.Received) error { return s.ops.Record(ctx, entity, list) })
+	}
 }
 
 // chores are housekeeping's tasks.
@@ -61,12 +91,17 @@ func (s *service) chores() []housekeeping.Task {
 			made, err := postgres.EnsurePartitions(ctx, s.pools.Background)
 			return len(made), err
 		}},
+		{Name: "sent-events", Run: func(ctx context.Context) (int, error) {
+			dropped, err := postgres.DropPublished(ctx, s.pools.Background)
+			return len(dropped), err
+		}},
 		{Name: "confirm-orders", Run: func(ctx context.Context) (int, error) {
 			return s.orders.ConfirmDue(ctx, s.pools.Background, s.config.OrderConfirmAfter, batch)
 		}},
 		{Name: "purge-keys", Run: func(ctx context.Context) (int, error) {
 			return s.keys.Purge(ctx, s.pools.Background, batch)
 		}},
+		{Name: "purge-dead-letters", Run: func(ctx context.Context) (int, error) { return s.ops.Purge(ctx, batch) }},
 		{Name: "purge-carts", Run: func(ctx context.Context) (int, error) {
 			return carts.Purge(ctx, s.pools.Background, cartLife, batch)
 		}},

@@ -13,14 +13,19 @@ import (
 
 	"github.com/company/order-catalog-service/functions/catalog"
 	"github.com/company/order-catalog-service/functions/health"
+	"github.com/company/order-catalog-service/functions/ops"
 	"github.com/company/order-catalog-service/functions/orders"
+	"github.com/company/order-catalog-service/functions/webhooks"
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/egress"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/outbox"
 	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/postgres"
 	sharedredis "github.com/company/order-catalog-service/shared/redis"
 	"github.com/company/order-catalog-service/shared/rest"
+	"github.com/company/order-catalog-service/shared/secretbox"
+	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
@@ -39,9 +44,13 @@ type service struct {
 	verifier *auth.Verifier
 	keys     *idempotency.Store
 	cursors  *paging.Codec
+	bus      *servicebus.Client
+	drain    *outbox.Drain
 	api      *rest.API
 	catalog  *catalog.Catalog
 	orders   *orders.Orders
+	ops      *ops.Ops
+	webhooks *webhooks.Webhooks
 	probes   *health.Probes
 	metrics  http.Handler
 
@@ -62,7 +71,7 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	s.closers = append(s.closers, func() { _ = shutdown(context.Background()) })
 
 	s.pools, err = postgres.Open(ctx, c.DatabaseURL, postgres.Budget{
-		Orders: c.PoolOrders, Reads: c.PoolReads, Background: c.PoolBackground, Acquire: c.AcquireTimeout,
+		Orders: c.PoolOrders, Reads: c.PoolReads, Background: c.PoolBackground, Drain: c.PoolDrain, Acquire: c.AcquireTimeout,
 	})
 	if err != nil {
 		return nil, err
@@ -78,7 +87,11 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.keys, err = idempotency.New(idempotency.Options{Pools: s.pools, Redis: s.redis, LockNodes: locks, Timeout: c.RequestTimeout})
+	answers, err := secretbox.New("stored answers", []byte(c.WebhookSecret))
+	if err != nil {
+		return nil, err
+	}
+	s.keys, err = idempotency.New(idempotency.Options{Pools: s.pools, Redis: s.redis, LockNodes: locks, Timeout: c.RequestTimeout, Box: answers})
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +103,7 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := outbox.Watch(s.pools.Background); err != nil {
+	if err := s.openBus(); err != nil {
 		return nil, err
 	}
 	s.probes = health.New(func() health.State { return s.state.Load().(health.State) }, s.isAdmin, s.dependencies()...)
@@ -122,6 +135,26 @@ func (s *service) openRedis() (locks []*redis.Client, err error) {
 	return locks, nil
 }
 
+// openBus makes the way out for events.
+func (s *service) openBus() (err error) {
+	s.bus, err = servicebus.Open(servicebus.Options{
+		ConnectionString: s.config.ServiceBus, Namespace: s.config.ServiceBusNamespace, ClientID: s.config.ServiceBusClientID,
+	})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.bus.Close(ctx)
+	})
+	s.drain, err = outbox.NewDrain(s.pools.Drain, s.bus.Sender(servicebus.TopicOrderEvents), s.logger)
+	if err != nil {
+		return err
+	}
+	return outbox.Watch(s.pools.Background)
+}
+
 // register puts every function of routes.go on the API.
 func (s *service) register() error {
 	s.api.Handle("GET /{$}", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -140,13 +173,41 @@ func (s *service) register() error {
 }
 
 func (s *service) registerCatalog() (err error) {
-	s.catalog, err = catalog.New(catalog.Options{API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Redis: s.redis})
+	s.catalog, err = catalog.New(catalog.Options{API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Redis: s.redis, Nudge: s.drain.Nudge})
 	return err
 }
 
 func (s *service) registerOrders() (err error) {
 	s.orders, err = orders.New(orders.Options{
-		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate,
+		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate, Nudge: s.drain.Nudge,
+	})
+	return err
+}
+
+func (s *service) registerOps() error {
+	s.ops = ops.New(ops.Options{
+		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Nudge: s.drain.Nudge,
+		Senders: map[string]*servicebus.Sender{
+			servicebus.TopicOrderEvents:     s.bus.Sender(servicebus.TopicOrderEvents),
+			servicebus.QueueWebhookDelivery: s.bus.Sender(servicebus.QueueWebhookDelivery),
+		},
+	})
+	return nil
+}
+
+func (s *service) registerWebhooks() error {
+	box, err := secretbox.New("endpoint secrets", []byte(s.config.WebhookSecret))
+	if err != nil {
+		return err
+	}
+	client := egress.New(egress.Options{AllowLoopback: s.config.WebhookAllowLoopback})
+	s.closers = append(s.closers, client.Close)
+	s.webhooks, err = webhooks.New(webhooks.Options{
+		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Box: box, Egress: client, Logger: s.logger,
+		Send: s.bus.Sender(servicebus.QueueWebhookDelivery).Send, Nudge: s.drain.Nudge,
+		Poison: func(ctx context.Context, m servicebus.Received, cause error) error {
+			return s.ops.RecordPoison(ctx, servicebus.TopicOrderEvents, m, cause)
+		},
 	})
 	return err
 }
@@ -172,6 +233,13 @@ func (s *service) isAdmin(r *http.Request) bool {
 // start begins what runs beside requests, until ctx ends: bringing the schema up, and hearing of changed products.
 func (s *service) start(ctx context.Context) {
 	s.guard(ctx, "startup", s.bringUp)
+	s.guard(ctx, "outbox", func(ctx context.Context) {
+		select {
+		case <-s.started:
+			s.drain.Run(ctx)
+		case <-ctx.Done():
+		}
+	})
 	s.guard(ctx, "invalidations", func(ctx context.Context) { s.catalog.Listen(ctx) })
 }
 

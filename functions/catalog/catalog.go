@@ -16,6 +16,7 @@ import (
 
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/cache"
+	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/money"
 	"github.com/company/order-catalog-service/shared/paging"
@@ -30,6 +31,8 @@ type Options struct {
 	Keys    *idempotency.Store
 	Cursors *paging.Codec
 	Redis   *redis.Client // nil: the cache is this process's memory
+	// Nudge is told, after a commit, of which aggregates there are new events to send; nil tells nobody.
+	Nudge func(aggregates ...uuid.UUID)
 }
 
 // Catalog are the use cases.
@@ -55,6 +58,9 @@ const base = "/api/v1/products"
 
 // New makes the slice and registers its operations.
 func New(o Options) (*Catalog, error) {
+	if o.Nudge == nil {
+		o.Nudge = func(...uuid.UUID) {}
+	}
 	products, err := cache.New(cache.Options{Name: "product", Redis: o.Redis})
 	if err != nil {
 		return nil, err
@@ -88,6 +94,8 @@ func (c *Catalog) register() {
 		Summary: "Put units into stock, or take them out", Status: 200, Response: Stock{},
 		Problems: []rest.ProblemKind{rest.NotFound, rest.SoldOut},
 	}, c.adjust)
+	c.API.Event(events.ProductPriceChanged, "A product costs something else", events.PriceChange{})
+	c.API.Event(events.ProductStockDepleted, "A product's last unit is gone", events.StockDepletion{})
 }
 
 // Invalidate drops products from the caches of all processes; the map tells each one's new sequence.

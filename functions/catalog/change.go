@@ -20,7 +20,8 @@ import (
 
 // lockSQL is taken before anything of a product changes: price and text too, so that its sequence is one counter.
 const lockSQL = `/* Catalog.Lock */
-SELECT initial, available, sequence, clock_timestamp() FROM inventory WHERE product_id = $1 FOR NO KEY UPDATE`
+SELECT i.initial, i.available, i.sequence, p.sku, clock_timestamp() FROM inventory i JOIN products p ON p.id = i.product_id
+WHERE i.product_id = $1 FOR NO KEY UPDATE OF i`
 
 type changeInput struct {
 	ProductID uuid.UUID `path:"productId" format:"uuid"`
@@ -69,6 +70,7 @@ func (c *Catalog) change(ctx context.Context, in *changeInput) (rest.Answer, err
 		return rest.JSON(http.StatusOK, after)
 	})
 	if err == nil {
+		c.Nudge(in.ProductID)
 		c.Invalidate(ctx, changed)
 	}
 	return answer, err
@@ -103,8 +105,8 @@ UPDATE products SET name = $2, description = $3, category = $4, price_minor = $5
 	if after.Price == before.Price {
 		return nil
 	}
-	return outbox.Insert(ctx, tx, shelf.event(events.ProductPriceChanged, shelf.sequence+1, map[string]any{
-		"productId": after.ID, "sku": after.SKU, "oldPrice": before.Price, "newPrice": after.Price,
+	return outbox.Insert(ctx, tx, shelf.event(events.ProductPriceChanged, shelf.sequence+1, events.PriceChange{
+		ProductID: after.ID, SKU: after.SKU, OldPrice: before.Price, NewPrice: after.Price,
 	}))
 }
 
@@ -150,7 +152,7 @@ UPDATE inventory SET initial = initial + $2, available = available + $2, sequenc
 			return rest.Answer{}, fmt.Errorf("adjusting stock of %s: %w", in.ProductID, err)
 		}
 		if left == 0 {
-			err = outbox.Insert(ctx, tx, shelf.event(events.ProductStockDepleted, sequence, map[string]any{"productId": in.ProductID}))
+			err = outbox.Insert(ctx, tx, shelf.event(events.ProductStockDepleted, sequence, events.StockDepletion{ProductID: in.ProductID, SKU: shelf.sku}))
 			if err != nil {
 				return rest.Answer{}, err
 			}
@@ -158,6 +160,7 @@ UPDATE inventory SET initial = initial + $2, available = available + $2, sequenc
 		return rest.JSON(http.StatusOK, Stock{ProductID: in.ProductID, Available: left})
 	})
 	if err == nil {
+		c.Nudge(in.ProductID)
 		c.Invalidate(ctx, changed)
 	}
 	return answer, err
@@ -174,12 +177,13 @@ func (c *Catalog) refuseMissing(ctx context.Context, err error) (rest.Answer, er
 type shelf struct {
 	id                           uuid.UUID
 	initial, available, sequence int64
+	sku                          string
 	now                          time.Time
 }
 
 func lock(ctx context.Context, tx pgx.Tx, id uuid.UUID) (shelf, error) {
 	s := shelf{id: id}
-	err := tx.QueryRow(ctx, lockSQL, id).Scan(&s.initial, &s.available, &s.sequence, &s.now)
+	err := tx.QueryRow(ctx, lockSQL, id).Scan(&s.initial, &s.available, &s.sequence, &s.sku, &s.now)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s, cache.ErrNotFound
 	}
@@ -189,7 +193,7 @@ func lock(ctx context.Context, tx pgx.Tx, id uuid.UUID) (shelf, error) {
 	return s, nil
 }
 
-func (s shelf) event(kind string, sequence int64, data map[string]any) events.Event {
+func (s shelf) event(kind string, sequence int64, data any) events.Event {
 	return events.Event{
 		ID: postgres.NewID(s.now), Type: kind, Aggregate: events.Aggregate{Type: "product", ID: s.id},
 		Sequence: sequence, Time: s.now, Data: data,

@@ -51,6 +51,9 @@ func (o *Orders) Cancel(ctx context.Context, id uuid.UUID, reason string, caller
 		}
 		return rest.JSON(http.StatusOK, *order)
 	})
+	if err == nil {
+		o.Nudge(id)
+	}
 	if err == nil && len(back) > 0 {
 		o.AvailabilityChanged(ctx, back)
 	}
@@ -59,7 +62,7 @@ func (o *Orders) Cancel(ctx context.Context, id uuid.UUID, reason string, caller
 
 // Confirm moves an order from Pending to Confirmed: payment has arrived.
 func (o *Orders) Confirm(ctx context.Context, id uuid.UUID, key idempotency.Request) (rest.Answer, error) {
-	return o.Keys.Do(ctx, key, func(ctx context.Context, tx pgx.Tx) (rest.Answer, error) {
+	answer, err := o.Keys.Do(ctx, key, func(ctx context.Context, tx pgx.Tx) (rest.Answer, error) {
 		order, err := one(ctx, tx, lockOrderSQL, id)
 		if err != nil {
 			return rest.Answer{}, err
@@ -75,11 +78,16 @@ func (o *Orders) Confirm(ctx context.Context, id uuid.UUID, key idempotency.Requ
 		}
 		return rest.JSON(http.StatusOK, *order)
 	})
+	if err == nil {
+		o.Nudge(id)
+	}
+	return answer, err
 }
 
 // ConfirmDue confirms up to limit orders that are older than after and that nobody cancelled. It says how many.
-func (o *Orders) ConfirmDue(ctx context.Context, pool *postgres.Pool, after time.Duration, limit int) (confirmed int, err error) {
-	err = pool.Tx(ctx, func(tx pgx.Tx) error {
+func (o *Orders) ConfirmDue(ctx context.Context, pool *postgres.Pool, after time.Duration, limit int) (int, error) {
+	var confirmed []uuid.UUID
+	err := pool.Tx(ctx, func(tx pgx.Tx) error {
 		due, err := query(ctx, tx, dueSQL, after, limit)
 		if err != nil {
 			return err
@@ -89,13 +97,16 @@ func (o *Orders) ConfirmDue(ctx context.Context, pool *postgres.Pool, after time
 				return err
 			}
 		}
-		confirmed = len(due)
+		for _, order := range due {
+			confirmed = append(confirmed, order.ID)
+		}
 		return nil
 	})
 	if err != nil {
 		return 0, fmt.Errorf("confirming due orders: %w", err)
 	}
-	return confirmed, nil
+	o.Nudge(confirmed...)
+	return len(confirmed), nil
 }
 
 // move changes a locked order's state and tells of it.

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/rest"
 )
@@ -47,6 +48,9 @@ func (o *Orders) register() {
 		Summary: "Confirm an order", Description: "Payment has arrived: Pending becomes Confirmed.",
 		Status: http.StatusOK, Response: Order{}, Problems: []rest.ProblemKind{rest.NotFound, rest.TooLate},
 	}, o.confirm)
+	o.API.Event(events.OrderCreated, "An order was placed", Order{})
+	o.API.Event(events.OrderConfirmed, "An order was confirmed", Order{})
+	o.API.Event(events.OrderCancelled, "An order was cancelled", Order{})
 }
 
 type placeInput struct {

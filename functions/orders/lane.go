@@ -41,6 +41,13 @@ type lane struct {
 	pool    *postgres.Pool
 	numbers func(context.Context) (numbers, error)
 	changed func(context.Context, map[uuid.UUID]int64) // availability changed: product -> its new sequence
+	nudge   func(aggregates ...uuid.UUID)              // events were committed
+}
+
+// effect is what a commit did, for those who are told of it after.
+type effect struct {
+	depleted map[uuid.UUID]int64 // products that it emptied, with their new sequence
+	tells    []uuid.UUID         // aggregates that it stored events of
 }
 
 // situation is what the first round trip read under the locks.
@@ -58,7 +65,7 @@ func (l *lane) commit(ctx context.Context, p placement) (answer idempotency.Answ
 	if err != nil {
 		return answer, 0, err
 	}
-	var depleted map[uuid.UUID]int64
+	var done effect
 	err = l.pool.Do(ctx, func(conn *pgx.Conn) error {
 		s, err := l.read(ctx, conn, p)
 		if err == nil && s.found != nil && !s.found.Expired {
@@ -66,7 +73,7 @@ func (l *lane) commit(ctx context.Context, p placement) (answer idempotency.Answ
 			return rollback(ctx, conn)
 		}
 		if err == nil {
-			answer, depleted, err = l.write(ctx, conn, p, s, scheme)
+			answer, done, err = l.write(ctx, conn, p, s, scheme)
 			left = idempotency.Life
 		}
 		if err != nil {
@@ -77,8 +84,9 @@ func (l *lane) commit(ctx context.Context, p placement) (answer idempotency.Answ
 	if err != nil {
 		return idempotency.Answer{}, 0, fmt.Errorf("placing an order: %w", err)
 	}
-	if len(depleted) > 0 {
-		l.changed(ctx, depleted)
+	l.nudge(done.tells...)
+	if len(done.depleted) > 0 {
+		l.changed(ctx, done.depleted)
 	}
 	return answer, left, nil
 }
@@ -169,57 +177,60 @@ func scanPrices(results pgx.BatchResults, shelves map[uuid.UUID]shelf) error {
 }
 
 // write decides and writes, answer and key included, and commits: one round trip.
-func (l *lane) write(ctx context.Context, conn *pgx.Conn, p placement, s situation, scheme numbers) (idempotency.Answer, map[uuid.UUID]int64, error) {
+func (l *lane) write(ctx context.Context, conn *pgx.Conn, p placement, s situation, scheme numbers) (idempotency.Answer, effect, error) {
 	batch := &pgx.Batch{}
 	if s.found != nil { // expired: its row makes room for ours
 		key := p.request.Digest()
 		batch.Queue(idempotency.DropExpiredSQL, key[:])
 	}
-	answer, depleted, err := l.decide(batch, p, s, scheme)
+	answer, done, err := l.decide(ctx, batch, p, s, scheme)
 	if err != nil {
-		return idempotency.Answer{}, nil, err
+		return idempotency.Answer{}, effect{}, err
 	}
 	args, err := idempotency.SaveArgs(p.request, answer)
 	if err != nil {
-		return idempotency.Answer{}, nil, err
+		return idempotency.Answer{}, effect{}, err
 	}
 	batch.Queue(idempotency.SaveSQL, args...)
 	batch.Queue("COMMIT")
 	// A failing statement makes the server skip the rest of the batch, COMMIT included.
 	if err := conn.SendBatch(ctx, batch).Close(); err != nil {
-		return idempotency.Answer{}, nil, err
+		return idempotency.Answer{}, effect{}, err
 	}
-	return answer, depleted, nil
+	return answer, done, nil
 }
 
-// decide queues what the order does, and returns its answer and the products it emptied.
-func (l *lane) decide(batch *pgx.Batch, p placement, s situation, scheme numbers) (idempotency.Answer, map[uuid.UUID]int64, error) {
+// decide queues what the order does, and returns its answer and effect.
+func (l *lane) decide(ctx context.Context, batch *pgx.Batch, p placement, s situation, scheme numbers) (idempotency.Answer, effect, error) {
 	takes, problem := decide(p.wants, s.shelves)
 	if problem != nil {
-		return p.refuse(problem), nil, nil
+		return p.refuse(problem), effect{}, nil
 	}
 	list, total, problem := lines(takes)
 	if problem != nil {
-		return p.refuse(problem), nil, nil
+		return p.refuse(problem), effect{}, nil
 	}
 	order := Order{
 		ID: postgres.NewID(s.now), OrderNumber: scheme.number(s.sequence), Status: Pending,
 		CustomerID: p.customerID, ShippingAddress: p.address, Lines: list, TotalAmount: total, CreatedAt: s.now,
 		customer: p.customer, version: 1,
 	}
-	depleted := queueStock(batch, takes)
+	done := effect{depleted: queueStock(batch, takes)}
 	if err := queueOrder(batch, order); err != nil {
-		return idempotency.Answer{}, nil, err
+		return idempotency.Answer{}, effect{}, err
 	}
 	happened := append([]events.Event{event(order, events.OrderCreated, s.now)}, emptied(takes, s.now)...)
-	args, err := outbox.InsertArgs(happened)
+	for _, e := range happened {
+		done.tells = append(done.tells, e.Aggregate.ID)
+	}
+	args, err := outbox.InsertArgs(ctx, happened)
 	if err != nil {
-		return idempotency.Answer{}, nil, err
+		return idempotency.Answer{}, effect{}, err
 	}
 	batch.Queue(outbox.InsertSQL, args...)
 	answer, err := rest.JSON(http.StatusCreated, order)
 	answer.Location = "/api/v1/orders/" + order.ID.String()
-	return answer, depleted, err
+	return answer, done, err
 }
 
 func queueStock(batch *pgx.Batch, takes []take) map[uuid.UUID]int64 {
@@ -270,7 +281,7 @@ func emptied(takes []take, at time.Time) (list []events.Event) {
 			list = append(list, events.Event{
 				ID: postgres.NewID(at), Type: events.ProductStockDepleted,
 				Aggregate: events.Aggregate{Type: "product", ID: t.shelf.product}, Sequence: t.shelf.sequence + 1, Time: at,
-				Data: map[string]any{"productId": t.shelf.product, "sku": t.shelf.sku},
+				Data: events.StockDepletion{ProductID: t.shelf.product, SKU: t.shelf.sku},
 			})
 		}
 	}

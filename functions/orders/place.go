@@ -30,6 +30,8 @@ type Options struct {
 	// AvailabilityChanged is told, after a commit, which products became sold out or came back, with their new
 	// sequence.
 	AvailabilityChanged func(context.Context, map[uuid.UUID]int64)
+	// Nudge is told, after a commit, of which aggregates there are new events to send; nil tells nobody.
+	Nudge func(aggregates ...uuid.UUID)
 }
 
 // Orders are the use cases.
@@ -46,10 +48,13 @@ func New(o Options) (*Orders, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making order_creation_total: %w", err)
 	}
+	if o.Nudge == nil {
+		o.Nudge = func(...uuid.UUID) {}
+	}
 	scheme := &numberKey{pool: o.Pools.Orders}
 	orders := &Orders{
 		Options: o, created: created,
-		lane: &lane{pool: o.Pools.Orders, numbers: scheme.load, changed: o.AvailabilityChanged},
+		lane: &lane{pool: o.Pools.Orders, numbers: scheme.load, changed: o.AvailabilityChanged, nudge: o.Nudge},
 	}
 	orders.register()
 	return orders, nil

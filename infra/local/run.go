@@ -15,6 +15,8 @@ import (
 
 	"github.com/company/order-catalog-service/infra/local/demo"
 	"github.com/company/order-catalog-service/infra/local/host"
+	"github.com/company/order-catalog-service/infra/local/pump"
+	"github.com/company/order-catalog-service/infra/local/receiver"
 )
 
 // runCommand is `make run`.
@@ -24,7 +26,7 @@ type runCommand struct {
 
 // Help is what `run --help` says beyond the flags.
 func (*runCommand) Help() string {
-	return `DATABASE_URL (with MIGRATIONS_DATABASE_URL for the owner's role), REDIS_URL and AUTH_ISSUER, when set, are used instead of being started. Everything else in the environment reaches the handler: LOG_LEVEL, AUTH_AUDIENCE and so on.`
+	return `DATABASE_URL (with MIGRATIONS_DATABASE_URL for the owner's role), REDIS_URL, SERVICEBUS_CONNECTION and AUTH_ISSUER, when set, are used instead of being started. Everything else in the environment reaches the handler: LOG_LEVEL, AUTH_AUDIENCE and so on.`
 }
 
 // Run starts the stack, tells how to use it, and ends with a Ctrl-C, with the terminal it runs in, or with the
@@ -86,11 +88,21 @@ func (s *stack) startAll(ctx context.Context) (*host.Host, error) {
 	if err := s.startServices(ctx); err != nil {
 		return nil, err
 	}
+	logger := newConsole(os.Stdout)
+	messages, err := pump.Open(s.env["SERVICEBUS_CONNECTION"], logger)
+	if err != nil {
+		return nil, err
+	}
+	s.add("message pump", func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = messages.Close(ctx)
+	}, nil)
 	var h *host.Host
-	err := s.steps.do("host", func(func(string)) (_ string, err error) {
+	err = s.steps.do("host", func(func(string)) (_ string, err error) {
 		h, err = host.Load(host.Options{
 			ScriptRoot: s.root.scriptRoot(), Addr: "127.0.0.1:" + strconv.Itoa(s.ports.HostPort), Env: s.environment(),
-			StateDir: s.root.local("timers"), Logger: newConsole(os.Stdout),
+			StateDir: s.root.local("timers"), Logger: logger, Pump: messages.Receive,
 		})
 		if err != nil {
 			return "", err
@@ -129,7 +141,12 @@ curl -i -w '\n' %[1]s/api/v1/orders -H "Authorization: Bearer $TOKEN" \
 
 curl -i -w '\n' %[1]s/api/v1/products/%[4]s -H "Authorization: Bearer $TOKEN"
 
-`, api, s.ports.IssuerPort, uuid.NewString(), product)
+# Webhooks: this has the sample receiver told of orders. Order again, with another key, and look at its page:
+# http://127.0.0.1:%[6]d
+%[5]s
+
+`, api, s.ports.IssuerPort, uuid.NewString(), product,
+		receiver.Command(api, fmt.Sprintf("http://127.0.0.1:%d", s.ports.ReceiverPort)), s.ports.ReceiverPort)
 }
 
 // anyProduct is the id of something that can be ordered: the demo's first product where it is, else any; "" when

@@ -3,11 +3,14 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +31,7 @@ func clone(t *testing.T) checkout {
 	require.NoError(t, err)
 	root, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	for _, name := range []string{"go.mod", "go.sum", "host.json", "local.settings.json"} {
+	for _, name := range []string{"go.mod", "go.sum", "host.json", "local.settings.json", "Makefile"} {
 		raw, err := os.ReadFile(filepath.Join(string(here), name))
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(root, name), raw, 0o600))
@@ -108,7 +111,7 @@ func (p *program) end(t *testing.T) (int, string) {
 func freePorts(t *testing.T) (numbers map[string]int, env []string) {
 	t.Helper()
 	numbers = map[string]int{}
-	for _, name := range []string{"HOST_PORT", "ISSUER_PORT", "PG_PORT", "REDIS_PORT"} {
+	for _, name := range []string{"HOST_PORT", "ISSUER_PORT", "PG_PORT", "REDIS_PORT", "SERVICEBUS_PORT", "RECEIVER_PORT"} {
 		numbers[name] = freePort(t)
 		env = append(env, name+"="+strconv.Itoa(numbers[name]))
 	}
@@ -127,12 +130,14 @@ func allClosed(t *testing.T, ports map[string]int) {
 	}
 }
 
-// paste runs in a shell what the stack printed for that.
-func paste(t *testing.T, welcome string) string {
+// paste runs in a shell, in the checkout, what the stack printed for that.
+func paste(t *testing.T, root checkout, env []string, welcome string) string {
 	t.Helper()
 	_, script, found := strings.Cut(welcome, "TOKEN=")
 	require.True(t, found, "%s", welcome)
 	cmd := exec.CommandContext(t.Context(), "sh", "-s")
+	// A stranger is not inside of `make test`, whose flags would have make say where it is.
+	cmd.Dir, cmd.Env = string(root), append(append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL="), env...)
 	cmd.Stdin = strings.NewReader("TOKEN=" + script)
 	out, err := cmd.Output()
 	require.NoError(t, err)
@@ -146,12 +151,12 @@ func TestAStrangersFirstTenMinutes(t *testing.T) {
 	ports, env := freePorts(t)
 
 	stack := start(t, root, env, "run")
-	stack.waitFor(t, "/products/") // the last line that it prints
-	first := paste(t, stack.output())
+	stack.waitFor(t, "/secrets") // the last line that it prints
+	first := paste(t, root, env, stack.output())
 	assert.Equal(t, 1, strings.Count(first, "HTTP/1.1 201 Created"), "%s", first)
 	assert.Equal(t, 1, strings.Count(first, "HTTP/1.1 200 OK"), "%s", first)
 	assert.NotContains(t, first, "Idempotent-Replayed: true")
-	second := paste(t, stack.output())
+	second := paste(t, root, env, stack.output())
 	assert.Contains(t, second, "Idempotent-Replayed: true")
 	number := func(answer string) string {
 		_, rest, _ := strings.Cut(answer, `"orderNumber":"`)
@@ -160,6 +165,20 @@ func TestAStrangersFirstTenMinutes(t *testing.T) {
 	}
 	assert.NotEmpty(t, number(first))
 	assert.Equal(t, number(first), number(second))
+
+	third := paste(t, root, env, regexp.MustCompile(`(Idempotency-Key: )[0-9a-f]`).ReplaceAllString(stack.output(), "${1}z"))
+	assert.NotEqual(t, number(first), number(third))
+	receiver := "http://127.0.0.1:" + strconv.Itoa(ports["RECEIVER_PORT"]) + "/received"
+	var came string
+	assert.Eventually(t, func() bool {
+		res, err := http.Get(receiver)
+		if err != nil {
+			return false
+		}
+		raw, err := io.ReadAll(res.Body)
+		came = string(raw)
+		return errors.Join(err, res.Body.Close()) == nil && strings.Contains(came, number(third))
+	}, time.Minute, 50*time.Millisecond, "the receiver was not told of the order: %s", &came)
 
 	code, said := start(t, root, env, "run").end(t)
 	assert.Equal(t, 1, code)
@@ -179,7 +198,7 @@ func TestAStrangersFirstTenMinutes(t *testing.T) {
 	require.NoError(t, stack.Process.Kill())
 	stack.end(t)
 	stack = start(t, root, env, "run") // at once
-	stack.waitFor(t, "/products/")
+	stack.waitFor(t, "/secrets")
 	assert.Contains(t, stack.output(), "as it was", "the data is still there")
 
 	require.NoError(t, stack.Process.Signal(syscall.SIGINT))

@@ -20,6 +20,9 @@ type ports struct {
 	IssuerPort int `env:"ISSUER_PORT" default:"7072" help:"Token issuer."`
 	PGPort     int `env:"PG_PORT" name:"pg-port" default:"7432" help:"PostgreSQL."`
 	RedisPort  int `env:"REDIS_PORT" default:"7379" help:"Redis."`
+	BusPort    int `env:"SERVICEBUS_PORT" name:"servicebus-port" default:"7672" help:"Service Bus."`
+	// A receiver of webhooks to try them with.
+	ReceiverPort int `env:"RECEIVER_PORT" default:"7073" help:"Sample webhook receiver."`
 }
 
 // Validate is called by the parser.
@@ -45,7 +48,7 @@ type portOf struct {
 
 // all are the ports a stack listens on; who is given needs none.
 func (p ports) all(g given) []portOf {
-	wanted := []portOf{{p.HostPort, "HOST_PORT"}}
+	wanted := []portOf{{p.HostPort, "HOST_PORT"}, {p.ReceiverPort, "RECEIVER_PORT"}}
 	if g.issuer == "" {
 		wanted = append(wanted, portOf{p.IssuerPort, "ISSUER_PORT"})
 	}
@@ -55,18 +58,22 @@ func (p ports) all(g given) []portOf {
 	if g.redis == "" {
 		wanted = append(wanted, portOf{p.RedisPort, "REDIS_PORT"})
 	}
+	if g.bus == "" {
+		wanted = append(wanted, portOf{p.BusPort, "SERVICEBUS_PORT"})
+	}
 	return wanted
 }
 
 // given is what the environment names and the stack therefore doesn't start.
 type given struct {
-	database, migrations, redis, issuer string
+	database, migrations, redis, issuer, bus string
 }
 
 func givenBy(getenv func(string) string) (given, error) {
 	g := given{
 		database: getenv("DATABASE_URL"), migrations: getenv("MIGRATIONS_DATABASE_URL"),
 		redis: getenv("REDIS_URL"), issuer: strings.TrimSuffix(getenv("AUTH_ISSUER"), "/"),
+		bus: getenv("SERVICEBUS_CONNECTION"),
 	}
 	if g.database == "" && g.migrations != "" {
 		return g, errors.New("MIGRATIONS_DATABASE_URL is set and DATABASE_URL is not: set both, or neither for a PostgreSQL of the stack's own")

@@ -24,8 +24,8 @@ func listen(t *testing.T) (net.Listener, int) {
 
 func TestPortsMustBeDifferentPorts(t *testing.T) {
 	t.Parallel()
-	require.NoError(t, ports{1, 2, 3, 65535}.Validate())
-	err := ports{0, 70000, 7, 7}.Validate()
+	require.NoError(t, ports{1, 2, 3, 65535, 4, 5}.Validate())
+	err := ports{0, 70000, 7, 7, 8, 9}.Validate()
 	require.ErrorContains(t, err, "HOST_PORT=0")
 	require.ErrorContains(t, err, "ISSUER_PORT=70000")
 	require.ErrorContains(t, err, "PG_PORT and REDIS_PORT are both 7")
@@ -36,7 +36,7 @@ func TestEverythingInTheWayIsSaidAtOnce(t *testing.T) {
 	_, host := listen(t)
 	_, pg := listen(t)
 	dead := "127.0.0.1:" + strconv.Itoa(freePort(t))
-	p := ports{HostPort: host, IssuerPort: freePort(t), PGPort: pg, RedisPort: freePort(t)}
+	p := ports{HostPort: host, IssuerPort: freePort(t), PGPort: pg, RedisPort: freePort(t), BusPort: freePort(t), ReceiverPort: freePort(t)}
 
 	err := check(t.Context(), p, given{}, 0)
 	require.ErrorContains(t, err, "port "+strconv.Itoa(host)+" is in use")
@@ -71,7 +71,7 @@ func TestWhatIsGivenAndWorksIsFine(t *testing.T) {
 	}))
 	t.Cleanup(issuer.Close)
 	_, taken := listen(t)
-	p := ports{HostPort: freePort(t), IssuerPort: taken, PGPort: freePort(t), RedisPort: taken}
+	p := ports{HostPort: freePort(t), IssuerPort: taken, PGPort: freePort(t), RedisPort: taken, BusPort: freePort(t), ReceiverPort: freePort(t)}
 	g := given{redis: "redis://" + redis.Addr(), issuer: issuer.URL}
 	require.NoError(t, check(t.Context(), p, g, 0), "the ports of what is given may be taken")
 	found = http.StatusNotFound
@@ -81,7 +81,7 @@ func TestWhatIsGivenAndWorksIsFine(t *testing.T) {
 func TestPortsOfAKilledStackAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	l, port := listen(t)
-	p := ports{HostPort: port, IssuerPort: freePort(t), PGPort: freePort(t), RedisPort: freePort(t)}
+	p := ports{HostPort: port, IssuerPort: freePort(t), PGPort: freePort(t), RedisPort: freePort(t), BusPort: freePort(t), ReceiverPort: freePort(t)}
 	checked := make(chan error)
 	go func() { checked <- check(t.Context(), p, given{}, time.Minute) }()
 	select {

@@ -15,6 +15,7 @@ import (
 	"github.com/company/order-catalog-service/infra/local/demo"
 	"github.com/company/order-catalog-service/infra/local/issuer"
 	"github.com/company/order-catalog-service/infra/local/pgserver"
+	"github.com/company/order-catalog-service/infra/local/receiver"
 	"github.com/company/order-catalog-service/infra/local/redisserver"
 	"github.com/company/order-catalog-service/infra/local/stage"
 	"github.com/company/order-catalog-service/shared/postgres"
@@ -42,7 +43,7 @@ func newStack(root checkout, p ports, g given) *stack {
 		steps: &steps{out: os.Stdout, now: time.Now},
 		env: map[string]string{
 			"FUNCTIONS_WORKER_RUNTIME": "custom", "AzureWebJobsDisableHomepage": "true",
-			"AUTH_AUDIENCE": issuer.Audience, "LOG_LEVEL": "INFO",
+			"AUTH_AUDIENCE": issuer.Audience, "LOG_LEVEL": "INFO", "WEBHOOK_ALLOW_LOOPBACK": "true",
 		},
 	}
 }
@@ -101,18 +102,22 @@ func (s *stack) build(ctx context.Context, out string, localSettings bool) error
 
 // startServices starts what is not given, and brings the database up to date.
 func (s *stack) startServices(ctx context.Context) error {
-	key, err := s.root.secret("signing-key")
-	if err != nil {
-		return err
+	for variable, name := range map[string]string{"JWT_SIGNING_KEY": "signing-key", "WEBHOOK_SECRET": "webhook-secret"} {
+		secret, err := s.root.secret(name)
+		if err != nil {
+			return err
+		}
+		s.env[variable] = secret
 	}
-	s.env["JWT_SIGNING_KEY"] = key
 	for _, step := range []struct {
 		name string
 		work func(context.Context, func(string)) (string, error)
 	}{
 		{"PostgreSQL", s.startPostgres},
 		{"Redis", s.startRedis},
+		{"Service Bus", s.startBus},
 		{"token issuer", s.startIssuer},
+		{"webhook receiver", s.startReceiver},
 		{"schema", s.migrate},
 		{"catalog", s.seed},
 	} {
@@ -167,6 +172,16 @@ func (s *stack) startIssuer(context.Context, func(string)) (string, error) {
 	s.add("token issuer", stop, nil)
 	s.env["AUTH_ISSUER"] = i.URL()
 	return i.URL(), nil
+}
+
+// startReceiver starts what webhooks can be sent to.
+func (s *stack) startReceiver(context.Context, func(string)) (string, error) {
+	url, stop, err := receiver.New().Serve("127.0.0.1:" + strconv.Itoa(s.ports.ReceiverPort))
+	if err != nil {
+		return "", err
+	}
+	s.add("webhook receiver", stop, nil)
+	return url, nil
 }
 
 func (s *stack) migrate(ctx context.Context, say func(string)) (string, error) {

@@ -84,6 +84,10 @@ var (
 	OrderWrite   = Policy{Scope: ScopeOrderWrite}
 	OrderCancel  = Policy{Scope: ScopeOrderCancel}
 	OrderConfirm = Policy{Scope: ScopeOrderWrite, Role: RoleAdmin}
+	Operate      = Policy{Role: RoleAdmin}
+	// WebhookOwn lets who registered an endpoint manage it, WebhookAll hear all customers' events.
+	WebhookOwn = Policy{Scope: ScopeWebhookManage}
+	WebhookAll = Policy{Scope: ScopeWebhookManage, Role: RoleAdmin}
 )
 
 // Check is nil when the policy lets the caller in, else an error that is ErrForbidden.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/company/order-catalog-service/shared/money"
 )
 
 // The types of events. Letters, digits, underscore and dot only; the version ends the name.
@@ -20,7 +22,13 @@ const (
 	OrderCancelled       = "order.cancelled.v1"
 	ProductPriceChanged  = "product.price_changed.v1"
 	ProductStockDepleted = "product.stock_depleted.v1"
+	WebhookDisabled      = "webhook.endpoint_disabled.v1"
 )
+
+// Types are all of them: what an endpoint can subscribe to.
+var Types = []string{
+	OrderCreated, OrderConfirmed, OrderCancelled, ProductPriceChanged, ProductStockDepleted, WebhookDisabled,
+}
 
 // Event is one thing that happened to one aggregate.
 type Event struct {
@@ -30,11 +38,36 @@ type Event struct {
 	Sequence  int64 // numbers the aggregate's events, taken under its row's lock
 	Time      time.Time
 	Data      any
+	// TraceParent is the W3C trace context of the request that made it happen, "" for none (CloudEvents'
+	// distributed tracing extension).
+	TraceParent string
+}
+
+// StockDepletion is the data of ProductStockDepleted: the last unit was sold or taken out.
+type StockDepletion struct {
+	ProductID uuid.UUID `json:"productId"`
+	SKU       string    `json:"sku"`
+}
+
+// PriceChange is the data of ProductPriceChanged.
+type PriceChange struct {
+	ProductID uuid.UUID   `json:"productId"`
+	SKU       string      `json:"sku"`
+	OldPrice  money.Money `json:"oldPrice"`
+	NewPrice  money.Money `json:"newPrice"`
+}
+
+// EndpointDisabled is the data of WebhookDisabled: an endpoint gets no events any more. It is for operators.
+type EndpointDisabled struct {
+	EndpointID uuid.UUID `json:"endpointId"`
+	Owner      string    `json:"owner"`
+	Reason     string    `json:"reason"`
+	Probed     bool      `json:"probed"` // it is asked every hour, and enabled again when it answers
 }
 
 // Aggregate is what an event is about.
 type Aggregate struct {
-	Type string // "order" or "product"
+	Type string // "order", "product" or "webhook"
 	ID   uuid.UUID
 }
 
@@ -51,6 +84,7 @@ type envelope struct {
 	DataContentType string          `json:"datacontenttype"`
 	PartitionKey    string          `json:"partitionkey"`
 	Sequence        string          `json:"sequence"`
+	TraceParent     string          `json:"traceparent,omitempty"`
 	Data            json.RawMessage `json:"data"`
 }
 
@@ -64,7 +98,7 @@ func (e Event) Encode() ([]byte, error) {
 		SpecVersion: "1.0", ID: e.ID.String(), Source: e.Aggregate.Source(), Type: e.Type,
 		Subject: e.Aggregate.ID.String(), Time: e.Time.UTC().Format(time.RFC3339Nano),
 		DataContentType: "application/json", PartitionKey: e.Aggregate.ID.String(),
-		Sequence: strconv.FormatInt(e.Sequence, 10), Data: data,
+		Sequence: strconv.FormatInt(e.Sequence, 10), TraceParent: e.TraceParent, Data: data,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s: %w", e.Type, err)

@@ -78,6 +78,9 @@ type Request struct {
 	Operation   string    // the operation's id
 	Key         string    // as ParseKey returned it
 	Fingerprint [sha256.Size]byte
+	// Sealed says that the answer holds a secret: its body is stored encrypted in the row and nowhere else. Set it
+	// for every request of an operation, replays included; Store.Do knows it, SaveArgs and ScanFound don't.
+	Sealed bool
 }
 
 // Digest is the row's primary key: caller, operation and key, each with its length, so that no two different

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/secretbox"
 )
 
 // Options say what a Store stands on.
@@ -25,6 +26,8 @@ type Options struct {
 	// LockNodes are independent Redis servers for the RedLock; none means no RedLock. The lock needs a majority
 	// of them and is advisory: what it cannot say, the row says.
 	LockNodes []*redis.Client
+	// Box encrypts answers that hold a secret; nil refuses requests that are Sealed.
+	Box *secretbox.Box
 	// Timeout bounds a write from its claim to its commit.
 	Timeout time.Duration
 }
@@ -43,7 +46,7 @@ func New(o Options) (*Store, error) {
 		}
 		c.locks = redsync.New(nodes...)
 	}
-	return &Store{pool: o.Pools.Orders, claims: c, timeout: o.Timeout, metrics: m}, nil
+	return &Store{pool: o.Pools.Orders, claims: c, box: o.Box, timeout: o.Timeout, metrics: m}, nil
 }
 
 type metrics struct {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/secretbox"
 )
 
 // Life is how long a key is remembered.
@@ -92,6 +93,7 @@ func IsDuplicate(err error) bool {
 type Store struct {
 	pool    *postgres.Pool
 	claims  *claims
+	box     *secretbox.Box
 	flights flights
 	timeout time.Duration
 	metrics metrics
@@ -158,7 +160,7 @@ func (s *Store) peek(ctx context.Context, req Request) (answer *Answer, err erro
 		if err != nil {
 			return err
 		}
-		found, err := ScanFound(rows, req)
+		found, err := s.scan(rows, req)
 		if err == nil && found != nil && !found.Expired {
 			answer = &found.Answer
 		}
@@ -185,7 +187,11 @@ func (s *Store) transact(ctx context.Context, req Request, write func(context.Co
 		if answer, err = write(ctx, tx); err != nil {
 			return err
 		}
-		args, err := SaveArgs(req, answer)
+		stored, err := s.seal(req, answer)
+		if err != nil {
+			return err
+		}
+		args, err := SaveArgs(req, stored)
 		if err != nil {
 			return err
 		}
@@ -220,7 +226,7 @@ func (s *Store) find(ctx context.Context, tx pgx.Tx, req Request) (*Found, error
 	if err != nil {
 		return nil, err
 	}
-	found, err := ScanFound(rows, req)
+	found, err := s.scan(rows, req)
 	if err != nil || found == nil || !found.Expired {
 		return found, err
 	}

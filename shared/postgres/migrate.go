@@ -65,7 +65,7 @@ func Migrate(ctx context.Context, ownerURL string, progress func(string)) error 
 			}
 		}
 	}
-	if _, err := db.ExecContext(ctx, `/* Migrate.Partitions */ SELECT ensure_partitions()`); err != nil {
+	if _, err := db.ExecContext(ctx, `/* Migrate.Partitions */ `+partitionsSQL); err != nil {
 		return fmt.Errorf("making partitions: %w", err)
 	}
 	return nil

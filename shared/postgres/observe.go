@@ -46,6 +46,9 @@ func (o *observer) watch(pools *Pools) error {
 		pools.Reads:      named("pool", "reads"),
 		pools.Background: named("pool", "background"),
 	}
+	if pools.Drain != nil {
+		byPool[pools.Drain] = named("pool", "drain")
+	}
 	_, err = meter.RegisterCallback(func(_ context.Context, out metric.Observer) error {
 		for pool, name := range byPool {
 			stat := pool.pool.Stat()

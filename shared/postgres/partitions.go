@@ -10,11 +10,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+const partitionsSQL = `SELECT ensure_partitions() UNION ALL SELECT ensure_feed_partitions() UNION ALL SELECT ensure_webhook_partitions()`
+
 // EnsurePartitions makes the partitions of the days ahead and names those it made. Housekeeping calls it; it
 // gives up at once on a busy lock, since the partitions it makes are days away.
 func EnsurePartitions(ctx context.Context, pool *Pool) (made []string, err error) {
 	err = pool.once(ctx, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, `/* EnsurePartitions */ SELECT ensure_partitions()`)
+		rows, err := conn.Query(ctx, `/* EnsurePartitions */ `+partitionsSQL)
 		if err != nil {
 			return err
 		}
@@ -25,6 +27,30 @@ func EnsurePartitions(ctx context.Context, pool *Pool) (made []string, err error
 		return nil, fmt.Errorf("making partitions: %w", err)
 	}
 	return made, nil
+}
+
+// DropPublished drops at most one partition whose events were sent long ago and one week of webhook deliveries that
+// ended long ago, and names them. It gives up at once on a busy lock; housekeeping calls it again.
+func DropPublished(ctx context.Context, pool *Pool) (dropped []string, err error) {
+	err = pool.Do(ctx, func(conn *pgx.Conn) error {
+		// Two statements, so that neither holds its lock while it waits for the other's.
+		for _, sql := range []string{`/* DropPublished */ SELECT drop_published()`, `/* DropWebhooks */ SELECT drop_webhook_history()`} {
+			rows, err := conn.Query(ctx, sql)
+			if err != nil {
+				return err
+			}
+			names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err != nil {
+				return err
+			}
+			dropped = append(dropped, names...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dropping sent events: %w", err)
+	}
+	return dropped, nil
 }
 
 // How often, and how long apart, a write without a partition is tried: while one connection makes partitions,

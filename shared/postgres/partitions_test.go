@@ -75,5 +75,6 @@ func TestMissingLimitsNameWhatMendsThem(t *testing.T) {
 		"ALTER ROLE orders_owner SET statement_timeout = '5s'",
 		"ALTER ROLE orders_owner SET lock_timeout = '2s'",
 		"ALTER ROLE orders_owner SET idle_in_transaction_session_timeout = '10s'",
+		"ALTER ROLE orders_owner SET jit = 'off'",
 	}, mend)
 }

@@ -22,7 +22,8 @@ var ErrUnavailable = errors.New("database unavailable")
 type Budget struct {
 	Orders     int32         // writes that a customer waits for
 	Reads      int32         // lists and single reads
-	Background int32         // housekeeping, probes, the drain
+	Background int32         // housekeeping, probes, webhook deliveries
+	Drain      int32         // the outbox's drain, which holds a connection while it sends; 0 makes no such pool
 	Acquire    time.Duration // how long to wait for a free connection before ErrUnavailable
 }
 
@@ -31,6 +32,7 @@ type Pools struct {
 	Orders     *Pool
 	Reads      *Pool
 	Background *Pool
+	Drain      *Pool
 
 	timeline atomic.Pointer[string]
 }
@@ -51,7 +53,11 @@ func Open(ctx context.Context, url string, budget Budget) (*Pools, error) {
 		{"orders", budget.Orders, &pools.Orders},
 		{"reads", budget.Reads, &pools.Reads},
 		{"background", budget.Background, &pools.Background},
+		{"drain", budget.Drain, &pools.Drain},
 	} {
+		if p.size == 0 {
+			continue
+		}
 		config, err := pgxpool.ParseConfig(url)
 		if err != nil {
 			// The parser's message quotes the URL, password and all.
@@ -80,7 +86,7 @@ func Open(ctx context.Context, url string, budget Budget) (*Pools, error) {
 
 // Close closes all connections, waiting for those in use.
 func (p *Pools) Close() {
-	for _, pool := range []*Pool{p.Orders, p.Reads, p.Background} {
+	for _, pool := range []*Pool{p.Orders, p.Reads, p.Background, p.Drain} {
 		if pool != nil {
 			pool.pool.Close()
 		}

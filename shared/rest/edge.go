@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
 )
 
 // Handle adds a handler that is not a JSON operation (pages, probes, metrics). It gets everything that Handler
@@ -25,7 +26,9 @@ func (a *API) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
 		call := &Call{Correlation: correlation(r.Header.Values("X-Correlation-ID")), path: r.URL.EscapedPath()}
-		r = r.WithContext(context.WithValue(context.WithValue(r.Context(), callKey{}, call), apiKey{}, a))
+		// The client's trace goes on through the outbox to whoever hears of what it did.
+		ctx := traceContext.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		r = r.WithContext(context.WithValue(context.WithValue(ctx, callKey{}, call), apiKey{}, a))
 		secure(w.Header(), call.Correlation)
 		out := &recorder{ResponseWriter: w}
 		defer func() {
@@ -71,6 +74,8 @@ func secure(h http.Header, correlation string) {
 	h["Referrer-Policy"] = noReferrer
 	h["Cache-Control"] = noStore
 }
+
+var traceContext propagation.TraceContext
 
 var (
 	nosniff    = []string{"nosniff"}

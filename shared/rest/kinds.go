@@ -100,6 +100,16 @@ var (
 		Explain: "It was here and has been removed.",
 		Mend:    "Start again from the list or feed that led here.",
 	}
+	EndpointLimit = ProblemKind{
+		Slug: "endpoint-limit", Title: "Too many webhook endpoints", Status: 409,
+		Explain: "You have as many webhook endpoints as one owner may have. Nothing was registered.",
+		Mend:    "Delete one that you no longer need, and register with a new Idempotency-Key.",
+	}
+	EndpointDisabled = ProblemKind{
+		Slug: "endpoint-disabled", Title: "The webhook endpoint is disabled", Status: 409,
+		Explain: "Nothing is sent to a disabled endpoint, so nothing was queued. disabledReason of the endpoint says why it is.",
+		Mend:    "Mend the receiver, PATCH the endpoint with status enabled, and repeat the request with a new Idempotency-Key.",
+	}
 	DependencyUnavailable = ProblemKind{
 		Slug: "dependency-unavailable", Title: "Temporarily unavailable", Status: 503,
 		Explain: "Something the service needs does not answer. Nothing was done, or it was done whole and a repeat with the same key tells.",
@@ -115,5 +125,5 @@ var (
 var Kinds = []ProblemKind{
 	KeyMissing, KeyInvalid, KeyReused, InFlight, SoldOut, PriceChanged, TooLate, Validation, Malformed, NotFound,
 	Unauthorized, Forbidden, PreconditionFailed, PreconditionRequired, PayloadTooLarge, UnsupportedMediaType, Gone,
-	DependencyUnavailable,
+	EndpointLimit, EndpointDisabled, DependencyUnavailable,
 }

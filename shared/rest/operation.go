@@ -170,7 +170,10 @@ func (a *API) describe(h *huma.Operation, op Operation, body bool) {
 		kinds = append(kinds, Unauthorized)
 		if *op.Policy != auth.AnyToken {
 			kinds = append(kinds, Forbidden)
-			h.Description += fmt.Sprintf("\n\nNeeds the scope `%s`.", op.Policy.Scope)
+			h.Description += "\n\n"
+			if op.Policy.Scope != "" {
+				h.Description += fmt.Sprintf("Needs the scope `%s`.", op.Policy.Scope)
+			}
 			if op.Policy.Role != "" {
 				h.Description += fmt.Sprintf(" Needs the role `%s`.", op.Policy.Role)
 			}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/company/order-catalog-service/infra/local/host"
 	"github.com/company/order-catalog-service/infra/local/issuer"
+	"github.com/company/order-catalog-service/infra/local/pump"
 	"github.com/company/order-catalog-service/infra/local/stage"
 	"github.com/company/order-catalog-service/tests/kit"
 )
@@ -52,6 +53,7 @@ func run(m *testing.M) int {
 type world struct {
 	*kit.Database
 	issuer *issuer.Issuer
+	broker *kit.Broker
 }
 
 func newWorld(t *testing.T) *world {
@@ -59,7 +61,7 @@ func newWorld(t *testing.T) *world {
 	tokens, stop, err := issuer.Serve("127.0.0.1:0", issuer.Options{})
 	require.NoError(t, err)
 	t.Cleanup(stop)
-	return &world{Database: kit.NewDatabase(t), issuer: tokens}
+	return &world{Database: kit.NewDatabase(t), issuer: tokens, broker: kit.NewBroker(t)}
 }
 
 // service is one host with its handler.
@@ -74,13 +76,22 @@ func (w *world) start(t *testing.T, databaseURL string, limits host.Limits, sett
 	t.Helper()
 	redis := os.Getenv("TEST_REDIS_URL")
 	require.NotEmpty(t, redis, "TEST_REDIS_URL is not set: run `make test`")
+	logger := slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	messages, err := pump.Open(w.broker.Connection, logger)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = messages.Close(ctx)
+	})
 	h, err := host.Load(host.Options{
-		ScriptRoot: scriptRoot, Addr: "127.0.0.1:0", StateDir: t.TempDir(), Limits: limits,
-		Logger: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		ScriptRoot: scriptRoot, Addr: "127.0.0.1:0", StateDir: t.TempDir(), Limits: limits, Logger: logger, Pump: messages.Receive,
 		Env: append([]string{
 			"FUNCTIONS_WORKER_RUNTIME=custom", "AzureWebJobsDisableHomepage=true",
 			"DATABASE_URL=" + databaseURL, "MIGRATIONS_DATABASE_URL=" + w.OwnerURL, "REDIS_URL=" + redis,
 			"AUTH_ISSUER=" + w.issuer.URL(), "AUTH_AUDIENCE=" + issuer.Audience,
+			"SERVICEBUS_CONNECTION=" + w.broker.Connection,
+			"WEBHOOK_SECRET=a secret for the end-to-end tests only", "WEBHOOK_ALLOW_LOOPBACK=true",
 			"JWT_SIGNING_KEY=a key for the end-to-end tests only",
 		}, settings...),
 	})

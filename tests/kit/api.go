@@ -22,6 +22,7 @@ import (
 	"github.com/company/order-catalog-service/shared/paging"
 	sharedredis "github.com/company/order-catalog-service/shared/redis"
 	"github.com/company/order-catalog-service/shared/rest"
+	"github.com/company/order-catalog-service/shared/secretbox"
 )
 
 // API is a service in this process: slices register themselves on REST.
@@ -30,6 +31,7 @@ type API struct {
 	REST    *rest.API
 	Keys    *idempotency.Store
 	Cursors *paging.Codec
+	Box     *secretbox.Box // of the endpoints' secrets
 	Redis   *redis.Client
 	Mini    *miniredis.Miniredis // the server behind Redis
 	issuer  *issuer.Issuer
@@ -67,10 +69,16 @@ func NewAPIOn(t testing.TB, d *Database, sibling *API) *API {
 		Ready: func(context.Context) error { return nil }, Deadline: 15 * time.Second,
 	})
 	require.NoError(t, err)
-	a.Keys, err = idempotency.New(idempotency.Options{Pools: a.Pools, Redis: a.Redis, Timeout: 10 * time.Second})
+	answers, err := secretbox.New("stored answers", []byte(boxesOpenWith))
+	require.NoError(t, err)
+	a.Box, err = secretbox.New("webhook endpoints", []byte(boxesOpenWith))
+	require.NoError(t, err)
+	a.Keys, err = idempotency.New(idempotency.Options{Pools: a.Pools, Redis: a.Redis, Box: answers, Timeout: 10 * time.Second})
 	require.NoError(t, err)
 	return a
 }
+
+const boxesOpenWith = "what opens the boxes of every test"
 
 // testWriter puts log lines into the test's output.
 type testWriter struct{ t testing.TB }

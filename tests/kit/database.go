@@ -81,7 +81,7 @@ func create(t testing.TB, template func(admin *pgx.Conn, server string) string) 
 func (d *Database) Open(t testing.TB) *postgres.Pools {
 	t.Helper()
 	pools, err := postgres.Open(context.Background(), d.AppURL,
-		postgres.Budget{Orders: 8, Reads: 4, Background: 2, Acquire: 10 * time.Second})
+		postgres.Budget{Orders: 8, Reads: 4, Background: 2, Drain: 4, Acquire: 10 * time.Second})
 	require.NoError(t, err)
 	t.Cleanup(pools.Close)
 	return pools

@@ -3,12 +3,13 @@
 // on different days, do not compare.
 //
 // Measured at the handler's own port, on 127.0.0.1, without a Functions host in between; load generator, handler,
-// PostgreSQL and Redis share the machine. Orders are compared with pgbench writing the same rows, one order per
+// PostgreSQL, Redis and the broker share the machine, and the drain is running. Orders are compared with pgbench writing the same rows, one order per
 // transaction; product reads with a bare net/http server that sends the same bytes. Rounds repeat all phases in
 // turn, so that what disturbs the machine disturbs subject and reference alike, and the median ratio is printed.
 // Afterwards the books are checked: no stock lost or invented, one order per key.
 //
-// Read main.go, then stack.go (what is measured), client.go (who measures) and pgbench.go (the reference).
+// Read main.go, then stack.go (what is measured), client.go (who measures), topic.go (who listens for the events) and
+// pgbench.go (the reference).
 package main
 
 import (
@@ -30,6 +31,7 @@ type options struct {
 	connections int
 	duration    time.Duration
 	rounds      int
+	picture     string
 }
 
 func main() {
@@ -68,6 +70,9 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		}
 	}
 	table(out, s.phases(), results)
+	if err := s.tellTopic(out); err != nil {
+		return err
+	}
 	return s.audit(ctx, out)
 }
 
@@ -78,6 +83,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.IntVar(&o.connections, "connections", 16, "connections of the load generator and of pgbench")
 	flags.DurationVar(&o.duration, "duration", 10*time.Second, "how long a phase lasts, in whole seconds")
 	flags.IntVar(&o.rounds, "rounds", 2, "how often all phases are measured")
+	flags.StringVar(&o.picture, "picture", "", "file for an SVG of how long events took to the topic")
 	flags.Usage = func() {
 		fmt.Fprintln(out, "Measures orders and product reads at the handler's port against references in the same run.\n"+
 			"Run it with `make bench`, or: go run ./infra/local services --durable -- go run ./tests/load [flags]")

@@ -58,8 +58,8 @@ func script(s sample) string {
 		`INSERT INTO orders (id, order_number, customer_key, customer_id, status, shipping_address, currency, total_minor, created_at, updated_at)` +
 			` VALUES (:id::uuid, (:number)::bigint::text, md5('customer')::uuid, 'customer', 'Pending', convert_from('\x` + s.address + `'::bytea, 'UTF8')::jsonb, 'USD', 3998, now(), now());`,
 		`INSERT INTO order_lines (order_id, line, product_id, sku, name, quantity, unit_price_minor) VALUES ` + line("1", "a") + `, ` + line("2", "b") + `;`,
-		`INSERT INTO outbox (id, shard, aggregate_type, aggregate_id, sequence, type, payload, occurred_at, processed_at)` +
-			` VALUES (:event::uuid, 0, 'order', :id::uuid, 1, '` + s.eventType + `', '\x` + s.payload + `'::bytea, now(), NULL);`,
+		`INSERT INTO outbox (id, shard, aggregate_type, aggregate_id, sequence, type, payload, occurred_at, processed_at, traceparent)` +
+			` VALUES (:event::uuid, 0, 'order', :id::uuid, 1, '` + s.eventType + `', '\x` + s.payload + `'::bytea, now(), now(), 'pgbench');`, // sent: nobody shall drain them
 		`INSERT INTO idempotency_keys (digest, fingerprint, status, header, body)` +
 			` VALUES (sha256(uuid_send(:id::uuid)), sha256(uuid_send(:id::uuid)), 201, convert_from('\x` + s.header + `'::bytea, 'UTF8')::jsonb, '\x` + s.body + `'::bytea);`,
 		`COMMIT;`, ``,

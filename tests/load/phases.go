@@ -24,15 +24,22 @@ func (s *stack) phases() []phase {
 			return s.counted(pgbench(ctx, s.options, s.pgbench, s.dir, s.app))
 		}},
 		{name: "orders, 200 products", reference: ordersReference, run: func(ctx context.Context) (result, error) {
-			return s.counted(loop(ctx, s.options, http.StatusCreated, func(int) (*http.Request, error) {
-				first := 1 + rand.IntN(products/2) //nolint:gosec // no secret
-				return s.order(ctx, first, first+products/2)
+			return s.counted(s.while(ctx, busy, func() (result, error) {
+				return loop(ctx, s.options, http.StatusCreated, func(int) (*http.Request, error) {
+					first := 1 + rand.IntN(products/2) //nolint:gosec // no secret
+					return s.order(ctx, first, first+products/2)
+				})
 			}))
 		}},
 		{name: "orders, one hot product", reference: ordersReference, run: func(ctx context.Context) (result, error) {
-			return s.counted(loop(ctx, s.options, http.StatusCreated, func(int) (*http.Request, error) {
-				return s.order(ctx, products+1)
+			return s.counted(s.while(ctx, busy, func() (result, error) {
+				return loop(ctx, s.options, http.StatusCreated, func(int) (*http.Request, error) {
+					return s.order(ctx, products+1)
+				})
 			}))
+		}},
+		{name: "orders, 20 a second", run: func(ctx context.Context) (result, error) {
+			return s.counted(s.while(ctx, idle, func() (result, error) { return s.trickle(ctx) }))
 		}},
 		{name: readsReference, run: func(ctx context.Context) (result, error) {
 			return loop(ctx, s.options, http.StatusOK, func(int) (*http.Request, error) { return s.read(ctx, s.bareURL) })

@@ -35,7 +35,8 @@ type stack struct {
 	app                       string    // the database's URL for the handler and pgbench
 	dir, base, bareURL, token string
 	pgbench                   string // the program's path
-	accepted                  int    // answers 201 and pgbench's transactions
+	topic                     *topic
+	accepted                  int // answers 201 and pgbench's transactions
 	closers                   []func()
 }
 
@@ -57,6 +58,7 @@ func start(ctx context.Context, o options) (*stack, error) {
 		func() (err error) { s.pgbench, err = findPgbench(); return err },
 		func() error { return s.makeDir() },
 		func() error { return s.makeDatabase(ctx, server) },
+		func() error { return s.startTopic(ctx) },
 		func() error { return s.startHandler(ctx, redis) },
 		func() error { return s.firstOrder(ctx) },
 		func() error { return prepareReference(ctx, s.db, s.dir) },
@@ -148,7 +150,7 @@ func (s *stack) startHandler(ctx context.Context, redis string) error {
 	cmd := exec.Command(binary) //nolint:gosec,noctx // just built; ends with stop
 	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), fmt.Sprintf("FUNCTIONS_CUSTOMHANDLER_PORT=%d", port), "DATABASE_URL="+s.app, "MIGRATIONS_DATABASE_URL="+owner,
-		"REDIS_URL="+redis, "AUTH_ISSUER="+tokens.URL(), "AUTH_AUDIENCE="+issuer.Audience, "JWT_SIGNING_KEY="+rand.Text(), "LOG_LEVEL=WARN")
+		"REDIS_URL="+redis, "AUTH_ISSUER="+tokens.URL(), "AUTH_AUDIENCE="+issuer.Audience, "SERVICEBUS_CONNECTION="+s.topic.connection, "WEBHOOK_SECRET="+rand.Text(), "JWT_SIGNING_KEY="+rand.Text(), "LOG_LEVEL=WARN")
 	return s.startChild(cmd, port)
 }
 

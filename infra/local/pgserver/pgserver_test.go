@@ -76,7 +76,7 @@ func TestAClusterHasItsRolesAndKeepsItsData(t *testing.T) {
 	require.ErrorContains(t, err, "must be owner")
 	_, err = app.Exec(t.Context(), "CREATE TABLE mine ()")
 	require.ErrorContains(t, err, "permission denied")
-	for setting, want := range map[string]string{"statement_timeout": "5s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s"} {
+	for setting, want := range map[string]string{"statement_timeout": "5s", "lock_timeout": "2s", "idle_in_transaction_session_timeout": "10s", "jit": "off"} {
 		assert.Equal(t, want, one[string](t, app, "SHOW "+setting))
 	}
 	assert.Equal(t, "UTF8", one[string](t, app, "SHOW server_encoding"))

@@ -34,6 +34,7 @@ func (s *Server) provision(ctx context.Context) error {
 		"ALTER ROLE " + App + " SET statement_timeout = '5s'",
 		"ALTER ROLE " + App + " SET lock_timeout = '2s'",
 		"ALTER ROLE " + App + " SET idle_in_transaction_session_timeout = '10s'",
+		"ALTER ROLE " + App + " SET jit = off",
 	} {
 		if _, err := conn.Exec(ctx, sql); err != nil {
 			return fmt.Errorf("making roles: %w", err)

@@ -2,6 +2,7 @@ package servicebus
 
 import (
 	"bytes"
+	_ "embed" // the service's entities
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,13 @@ import (
 	"strconv"
 	"time"
 )
+
+//go:embed config.json
+var serviceEntities []byte
+
+// ServiceEntities is the configuration with the entities of this service, for LoadConfig and for the official
+// emulator alike.
+func ServiceEntities() []byte { return serviceEntities }
 
 // config is the official emulator's Config.json. What this broker can't do is refused, never left out silently.
 type config struct {

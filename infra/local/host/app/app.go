@@ -34,6 +34,8 @@ type App struct {
 	Levels           Levels
 	Functions        []Function // in the order in which routes are tried
 	Warnings         []string
+
+	serviceBus ServiceBusTrigger // what host.json says of all of them
 }
 
 // Function is one child folder with a function.json; exactly one of its triggers is set.
@@ -74,6 +76,11 @@ type ServiceBusTrigger struct {
 	Batch        bool   // cardinality "many"
 	Binary       bool   // dataType "binary"
 	Sessions     bool
+
+	// From host.json's extensions.serviceBus, for all triggers alike.
+	MaxCalls int           // invocations at once, when messages come one by one
+	MaxBatch int           // messages of one batch
+	MaxRenew time.Duration // how long the lock of a message that comes alone is renewed
 }
 
 // Settings are the app settings: the environment of the handler.
@@ -147,6 +154,9 @@ func Read(dir string, settings Settings) (*App, error) {
 			continue
 		}
 		if f, enabled := readFunction(file, entry.Name(), prefix, settings, &bad); enabled {
+			if f.ServiceBus != nil {
+				f.ServiceBus.MaxCalls, f.ServiceBus.MaxBatch, f.ServiceBus.MaxRenew = a.serviceBus.MaxCalls, a.serviceBus.MaxBatch, a.serviceBus.MaxRenew
+			}
 			a.Functions = append(a.Functions, f)
 		}
 	}

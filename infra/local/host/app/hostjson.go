@@ -46,7 +46,7 @@ func (a *App) readHost(settings Settings, bad *mistakes) (prefix string) {
 	}
 	http.ignore("hsts") // seen to send nothing over http
 	http.close()
-	extensions.ignore("serviceBus") // read by what pumps messages, and by the real host
+	a.readServiceBus(extensions.sub("serviceBus"), bad)
 	extensions.close()
 
 	logging := root.sub("logging")
@@ -67,6 +67,22 @@ func (a *App) readHost(settings Settings, bad *mistakes) (prefix string) {
 	}
 	root.close()
 	return prefix
+}
+
+func (a *App) readServiceBus(bus *section, bad *mistakes) {
+	const where = "host.json: extensions.serviceBus"
+	a.serviceBus = ServiceBusTrigger{
+		MaxCalls: bus.number("maxConcurrentCalls", 16), MaxBatch: bus.number("maxMessageBatchSize", 1000),
+		MaxRenew: bus.span("maxAutoLockRenewalDuration", 5*time.Minute),
+	}
+	if a.serviceBus.MaxCalls < 1 || a.serviceBus.MaxBatch < 1 {
+		bad.add(where, "maxConcurrentCalls and maxMessageBatchSize must be at least 1")
+	}
+	if !bus.yes("autoCompleteMessages", true) {
+		bad.add(where+".autoCompleteMessages", "must stay true: a custom handler can't complete a message itself")
+	}
+	bus.ignore("prefetchCount", "clientRetryOptions", "maxConcurrentSessions", "transportType", "maxBatchWaitTime", "minMessageBatchSize")
+	bus.close()
 }
 
 func (a *App) readCustomHandler(custom *section, settings Settings, bad *mistakes) {

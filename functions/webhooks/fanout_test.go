@@ -1,0 +1,177 @@
+package webhooks_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/company/order-catalog-service/functions/webhooks"
+	"github.com/company/order-catalog-service/shared/events"
+	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/servicebus"
+	"github.com/company/order-catalog-service/tests/kit"
+)
+
+// TestCX07AnEventThatComesAgainAddsNothing: the broker redelivers, also in parallel, in another order and inside of
+// one batch.
+func TestCX07AnEventThatComesAgainAddsNothing(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	s.subscribe(t, "https://example.com/a")
+	s.subscribe(t, "https://example.com/b")
+	var batch []servicebus.Received
+	for range 20 {
+		_, m := happened(t, "ada")
+		batch = append(batch, m, m)
+	}
+	var all sync.WaitGroup
+	for i := range 3 {
+		mine := slices.Clone(batch)
+		if i == 1 {
+			slices.Reverse(mine)
+		}
+		all.Go(func() { assert.NoError(t, s.hooks.FanOut(context.Background(), mine)) })
+	}
+	all.Wait()
+	assert.Equal(t, 40, kit.One[int](t, s.Database, `SELECT count(*) FROM webhook_deliveries`))
+	assert.Equal(t, 20, kit.One[int](t, s.Database, `SELECT count(*) FROM webhook_events`))
+	assert.Len(t, s.taken(), 40, "one wake-up for each delivery, from whoever added it")
+	require.NoError(t, s.hooks.FanOut(t.Context(), batch))
+	assert.Empty(t, s.taken())
+	stored := kit.One[[]byte](t, s.Database, `SELECT payload FROM webhook_events ORDER BY event_id LIMIT 1`)
+	assert.True(t, slices.ContainsFunc(batch, func(m servicebus.Received) bool { return bytes.Equal(m.Body, stored) }), "byte for byte")
+}
+
+// TestWH09EventsGoToWhoSubscribed, by type and by customer.
+func TestWH09EventsGoToWhoSubscribed(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	subscribe := func(body map[string]any) string {
+		body["url"] = "https://example.com/"
+		reply := s.call(t, http.MethodPost, register, body)
+		require.Equal(t, http.StatusCreated, reply.Status, "%s", reply.Body)
+		return reply.JSON(t)["id"].(string)
+	}
+	all := subscribe(map[string]any{"events": []string{"*"}})
+	created := subscribe(map[string]any{"events": []string{"order.created.v1", "order.cancelled.v1"}})
+	subscribe(map[string]any{"events": []string{"order.confirmed.v1"}})
+	ada := subscribe(map[string]any{"events": []string{"*"}, "customerId": "ada"})
+	subscribe(map[string]any{"events": []string{"*"}, "customerId": "bob"})
+	id, _ := s.publish(t)
+	got := kit.One[[]string](t, s.Database, `SELECT array_agg(endpoint_id::text ORDER BY endpoint_id) FROM webhook_deliveries WHERE event_id = $1`, id)
+	want := []string{all, created, ada}
+	slices.Sort(want)
+	assert.Equal(t, want, got)
+}
+
+// TestCX06WhatADisabledEndpointMissesIsVisible: events that come while it is disabled are dead with the reason, and
+// disabling or deleting ends what is pending.
+func TestCX06WhatADisabledEndpointMissesIsVisible(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	e, deleted := s.subscribe(t, "https://example.com/a"), s.subscribe(t, "https://example.com/b")
+	before, _ := s.publish(t)
+	require.Equal(t, http.StatusOK, s.call(t, http.MethodPatch, e.path(), map[string]any{"status": "disabled"}).Status)
+	require.Equal(t, http.StatusNoContent, s.call(t, http.MethodDelete, deleted.path(), nil).Status)
+	assert.Equal(t, "dead", s.state(t, before, e.id))
+	assert.Equal(t, "dead", s.state(t, before, deleted.id))
+	s.taken()
+
+	missed, _ := s.publish(t)
+	list := s.deliveries(t, e, "dead")
+	require.Len(t, list, 2)
+	assert.Equal(t, missed.String(), list[0]["eventId"])
+	assert.Equal(t, "the endpoint is disabled: its owner disabled it", list[0]["reason"])
+	assert.Empty(t, s.taken(), "nobody is woken for it")
+	assert.Equal(t, 1, kit.One[int](t, s.Database, `SELECT count(*) FROM webhook_deliveries WHERE endpoint_id = $1`, deleted.id), "a deleted one misses nothing")
+
+	// A fan-out that saw the endpoint enabled may commit after it was disabled.
+	s.Exec(t, `UPDATE webhook_deliveries SET status = 'pending', reason = NULL WHERE event_id = $1`, missed)
+	require.NoError(t, s.hooks.Sweep(t.Context()))
+	assert.Equal(t, "dead", s.state(t, missed, e.id))
+}
+
+// TestAPoisonMessageHoldsNobodyUp: what is not an event of ours is handed over with the reason, and its neighbours
+// are delivered.
+func TestAPoisonMessageHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	s.subscribe(t, "https://example.com/a")
+	good, m := happened(t, "ada")
+	v4 := bytes.ReplaceAll(m.Body, []byte(good.String()), []byte(uuid.NewString()))
+	_, other := happened(t, "ada")
+	nul := strings.Replace(string(other.Body), `"ada"`, `"a\u0000"`, 1)
+	v1 := bytes.ReplaceAll(m.Body, []byte(good.String()), []byte(uuid.Must(uuid.NewUUID()).String())) // of now, and in no partition
+	old := bytes.ReplaceAll(m.Body, []byte(good.String()), []byte(postgres.NewID(time.Now().AddDate(0, -2, 0)).String()))
+	future := bytes.ReplaceAll(m.Body, []byte(good.String()), []byte(postgres.NewID(time.Now().AddDate(0, 2, 0)).String()))
+	bad := []string{``, `{}`, `[]`, `not JSON`, `{"specversion":"1.0","id":7}`, strings.Replace(string(m.Body), "order.created.v1", "Order-Created", 1), nul, string(v4), string(v1), string(old), string(future)}
+	batch := []servicebus.Received{m}
+	for _, body := range bad {
+		batch = append(batch, servicebus.Received{Body: []byte(body)})
+	}
+	require.NoError(t, s.hooks.FanOut(t.Context(), batch))
+	assert.Len(t, s.poison, len(bad))
+	assert.Equal(t, 1, kit.One[int](t, s.Database, `SELECT count(*) FROM webhook_deliveries`))
+
+	for _, body := range []string{``, `{}`, `{"endpointId":"x"}`} {
+		require.NoError(t, s.hooks.Deliver(t.Context(), servicebus.Received{Body: []byte(body)}))
+	}
+	assert.Len(t, s.poison, len(bad)+3)
+}
+
+// TestALostWakeUpIsFound by the sweep.
+func TestALostWakeUpIsFound(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	r := receive(t, nil)
+	e := s.subscribe(t, r.url)
+	s.broken = errors.New("the broker is away")
+	id, _ := s.publish(t)
+	s.broken = nil
+	assert.Equal(t, "pending", s.state(t, id, e.id))
+	require.NoError(t, s.hooks.Sweep(t.Context()))
+	s.deliver(t)
+	assert.Equal(t, "succeeded", s.state(t, id, e.id))
+	assert.Len(t, r.requests(), 1)
+}
+
+// TestAwayDatabaseHoldsMessagesBack: they go back to the broker only after the patience is over, and the work is done
+// when the database is there again in time.
+func TestAwayDatabaseHoldsMessagesBack(t *testing.T) {
+	t.Parallel()
+	const patience = 400 * time.Millisecond
+	s := open(t, webhooks.Limits{Patience: patience})
+	e := s.subscribe(t, "https://example.com/")
+	id, m := happened(t, "ada")
+	s.Exec(t, `ALTER TABLE webhook_deliveries RENAME TO away`)
+	started := time.Now()
+	err := s.hooks.FanOut(t.Context(), []servicebus.Received{m})
+	require.ErrorIs(t, err, postgres.ErrUnavailable)
+	assert.GreaterOrEqual(t, time.Since(started), patience, "the broker would give it back at once")
+	assert.ErrorIs(t, s.hooks.Deliver(t.Context(), wakeUp(t, id, e.id)), postgres.ErrUnavailable)
+
+	patient := s.sibling(t, webhooks.Limits{})
+	done := make(chan error, 1)
+	go func() { done <- patient.hooks.FanOut(context.Background(), []servicebus.Received{m}) }()
+	s.Exec(t, `ALTER TABLE away RENAME TO webhook_deliveries`)
+	require.NoError(t, <-done)
+	assert.Equal(t, "pending", s.state(t, id, e.id))
+}
+
+// TestEveryTypeCanBeSubscribedTo: Types is what registering knows.
+func TestEveryTypeCanBeSubscribedTo(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	reply := s.call(t, http.MethodPost, register, map[string]any{"url": "https://example.com/", "events": events.Types})
+	assert.Equal(t, http.StatusCreated, reply.Status, "%s", reply.Body)
+}

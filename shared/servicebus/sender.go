@@ -1,0 +1,146 @@
+package servicebus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/Azure/go-amqp"
+)
+
+// ErrRefused says that the broker will never take a message as it is: too large, or against the entity's rules.
+// Sending it again changes nothing.
+var ErrRefused = errors.New("refused by the broker")
+
+// Message is what is sent. ID is what the broker detects duplicates by, where the entity asks for it.
+type Message struct {
+	ID          string
+	Subject     string
+	ContentType string
+	// PartitionKey keeps messages together that must stay in order, should the entity ever be partitioned.
+	PartitionKey string
+	Body         []byte
+	Properties   map[string]any // strings, numbers, booleans, times
+	At           time.Time      // when it may be received; zero is at once
+}
+
+func (m Message) encode() *azservicebus.Message {
+	out := &azservicebus.Message{Body: m.Body, ApplicationProperties: m.Properties}
+	for _, f := range []struct {
+		to    **string
+		value string
+	}{{&out.MessageID, m.ID}, {&out.Subject, m.Subject}, {&out.ContentType, m.ContentType}, {&out.PartitionKey, m.PartitionKey}} {
+		if f.value != "" {
+			*f.to = &f.value
+		}
+	}
+	if !m.At.IsZero() {
+		out.ScheduledEnqueueTime = &m.At
+	}
+	return out
+}
+
+// Sender sends to one queue or topic. Several goroutines may use it; each Send keeps the order of its messages.
+type Sender struct {
+	client *azservicebus.Client
+	entity string
+
+	mu   sync.Mutex
+	link *azservicebus.Sender
+}
+
+// Sender makes the sender of an entity. It connects when it first sends.
+func (c *Client) Sender(entity string) *Sender { return &Sender{client: c.client, entity: entity} }
+
+// Send sends messages in order, in as few batches as their sizes allow. It returns how many of them, from the
+// first, the broker has. When that is not all of them, err says why the next one was not sent: ErrRefused when
+// that message itself is at fault, anything else when it may be sent again later, perhaps for a second time.
+func (s *Sender) Send(ctx context.Context, messages []Message) (sent int, err error) {
+	for sent < len(messages) {
+		n, err := s.sendBatch(ctx, messages[sent:])
+		sent += n
+		if err != nil {
+			return sent, fmt.Errorf("sending to %s: %w", s.entity, err)
+		}
+	}
+	return sent, nil
+}
+
+// sendBatch sends the longest beginning of messages that fits into one batch.
+func (s *Sender) sendBatch(ctx context.Context, messages []Message) (sent int, err error) {
+	link, err := s.open()
+	if err != nil {
+		return 0, err
+	}
+	batch, err := link.NewMessageBatch(ctx, nil)
+	if err != nil {
+		return 0, judge(err)
+	}
+	n := 0
+	for ; n < len(messages); n++ {
+		err = batch.AddMessage(messages[n].encode(), nil)
+		if err != nil {
+			break
+		}
+	}
+	switch {
+	case n == 0 && errors.Is(err, azservicebus.ErrMessageTooLarge):
+		return 0, fmt.Errorf("%w: %w", ErrRefused, err)
+	case n == 0:
+		return 0, fmt.Errorf("%w: it cannot be encoded: %w", ErrRefused, err)
+	}
+	if err = link.SendMessageBatch(ctx, batch, nil); err == nil {
+		return n, nil
+	}
+	if err = judge(err); !errors.Is(err, ErrRefused) || n == 1 {
+		return 0, err
+	}
+	// One of them is at fault and takes the others down with it: find out which, one by one, up to it.
+	for i, m := range messages[:n] {
+		if err := link.SendMessage(ctx, m.encode(), nil); err != nil {
+			return i, judge(err)
+		}
+	}
+	return n, nil
+}
+
+func (s *Sender) open() (*azservicebus.Sender, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link == nil {
+		link, err := s.client.NewSender(s.entity, nil)
+		if err != nil {
+			return nil, fmt.Errorf("opening a link: %w", err)
+		}
+		s.link = link
+	}
+	return s.link, nil
+}
+
+// refusals are the conditions with which the broker refuses a message for what it is.
+var refusals = []amqp.ErrCond{
+	amqp.ErrCondMessageSizeExceeded, amqp.ErrCondInvalidField, amqp.ErrCondDecodeError, amqp.ErrCondPreconditionFailed,
+	"com.microsoft:argument-error", "com.microsoft:argument-out-of-range",
+}
+
+// judge tells a message's own fault from everybody's trouble. What is not known to be the message's fault counts
+// as trouble: it is sent again, and nobody is parked for a broker's bad hour.
+func judge(err error) error {
+	if errors.Is(err, azservicebus.ErrMessageTooLarge) {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	var condition *amqp.Error
+	found := errors.As(err, &condition)
+	for _, refusal := range refusals {
+		// The client knows few conditions; others it takes for a lost connection and wraps without Unwrap, so that
+		// only the text tells them. Tests with the real client notice when a new version words it differently.
+		if found && condition.Condition == refusal || strings.Contains(err.Error(), "Condition: "+string(refusal)+",") {
+			return fmt.Errorf("%w: %w", ErrRefused, err)
+		}
+	}
+	return err
+}
