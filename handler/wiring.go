@@ -179,7 +179,7 @@ func (s *service) registerCatalog() (err error) {
 
 func (s *service) registerOrders() (err error) {
 	s.orders, err = orders.New(orders.Options{
-		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate, Nudge: s.drain.Nudge,
+		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate, Nudge: s.drain.Nudge, Logger: s.logger,
 	})
 	return err
 }

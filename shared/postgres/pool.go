@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -165,6 +166,10 @@ func Code(err error) string {
 	}
 	return ""
 }
+
+// RolledBack tells whether the server undid a transaction for another one's sake (deadlock, serialisation): what it
+// did may succeed when it is tried again.
+func RolledBack(err error) bool { return strings.HasPrefix(Code(err), "40") }
 
 // UniqueViolation is the SQLSTATE of an insert that met an existing key.
 const UniqueViolation = "23505"
