@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/shared/signature"
 	"github.com/company/order-catalog-service/tests/kit"
+	"github.com/company/order-catalog-service/tests/kit/jswebhooks"
 )
 
 // TestWH01ADeliveryVerifies: one POST of the published bytes, as JSON, signed, with the event's id and the time.
@@ -109,7 +112,10 @@ func held(code int) (answer http.HandlerFunc, began chan struct{}, release chan 
 	began, release = make(chan struct{}), make(chan struct{})
 	return func(w http.ResponseWriter, _ *http.Request) {
 		close(began)
-		<-release
+		select {
+		case <-release:
+		case <-time.After(15 * time.Second): // a test that failed shall end
+		}
 		w.WriteHeader(code)
 	}, began, release
 }
@@ -165,6 +171,7 @@ func TestCX15AVerdictIsForTheVersionAttempted(t *testing.T) {
 		assert.Equal(t, "enabled", s.get(t, e.path())["status"], code)
 		assert.Zero(t, kit.One[int](t, s.Database, `SELECT consecutive_failures FROM webhook_endpoints`), code)
 		assert.Equal(t, "succeeded", s.state(t, id, e.id), code)
+		assert.Equal(t, 1, kit.One[int](t, s.Database, `SELECT attempts - attempts_before FROM webhook_deliveries`), "the schedule starts with the new one")
 		assert.Len(t, renewed.requests(), 1, code)
 	}
 }
@@ -194,6 +201,17 @@ func TestWH04Rotation(t *testing.T) {
 	}
 	second := rotate(map[string]any{})
 	assert.Equal(t, []bool{true, true}, verified(e.secret, second))
+	delivered := r.requests()[0]
+	var forJavaScript []jswebhooks.Delivery
+	for _, key := range []signature.Key{e.secret, second} {
+		library, err := standardwebhooks.NewWebhook(key.Text())
+		require.NoError(t, err)
+		assert.NoError(t, library.Verify(delivered.body, delivered.header), "the published library for Go")
+		forJavaScript = append(forJavaScript, jswebhooks.Delivery{Key: key.Text(), Header: delivered.header, Body: delivered.body})
+	}
+	t.Run("JavaScript", func(t *testing.T) { // it skips itself where there is no node
+		assert.Equal(t, []string{"", ""}, jswebhooks.Verify(t, forJavaScript...))
+	})
 	s.Exec(t, `UPDATE webhook_endpoints SET previous_expires_at = now()`)
 	assert.Equal(t, []bool{false, true}, verified(e.secret, second))
 	require.NoError(t, s.hooks.Sweep(t.Context()))
@@ -305,10 +323,13 @@ func TestWH06TheScheduleEnds(t *testing.T) {
 	e := s.subscribe(t, r.url)
 	id, _ := s.publish(t)
 	s.taken()
+	used := map[string]bool{}
 	for n, pause := range schedule {
 		require.NoError(t, s.hooks.Deliver(t.Context(), wakeUp(t, id, e.id)))
 		sent := s.taken()
 		require.Len(t, sent, 1, "attempt %d", n+1)
+		require.False(t, used[sent[0].ID], "CX-13: a used id might be swallowed")
+		used[sent[0].ID] = true
 		assert.InDelta(t, pause.Seconds(), time.Until(sent[0].At).Seconds(), 0.1*pause.Seconds()+2)
 		require.NoError(t, s.hooks.Deliver(t.Context(), received(sent[0])), "one that comes too early")
 		require.Len(t, r.requests(), n+1)
@@ -371,6 +392,39 @@ func TestTheCircuit(t *testing.T) {
 	s.again(t)
 	assert.Equal(t, len(ids), kit.One[int](t, s.Database, `SELECT count(*) FROM webhook_deliveries WHERE status = 'succeeded'`), "closed: all of the queue went")
 	assert.Equal(t, "(0,,)", kit.One[string](t, s.Database, `SELECT (consecutive_failures, failing_since, paused_until)::text FROM webhook_endpoints`))
+}
+
+// TestOneAttemptGoesThroughAHalfOpenCircuit, however many processes ask in the same moment: all have seen that the
+// pause is over, and wait for the endpoint's row together.
+func TestOneAttemptGoesThroughAHalfOpenCircuit(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	answer, began, release := held(http.StatusOK)
+	r := receive(t, answer)
+	e := s.subscribe(t, r.url)
+	s.Exec(t, `UPDATE webhook_endpoints SET consecutive_failures = 5, failing_since = now(), paused_until = now()`)
+	processes := []*shop{s, s.sibling(t, webhooks.Limits{}), s.sibling(t, webhooks.Limits{})}
+	done := make(chan error, len(processes))
+	require.NoError(t, s.Pools.Orders.Tx(t.Context(), func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), `SELECT FROM webhook_endpoints FOR UPDATE`)
+		for _, p := range processes {
+			id, _ := s.publish(t)
+			m := wakeUp(t, id, e.id)
+			go func() { done <- p.hooks.Deliver(context.Background(), m) }()
+		}
+		eventually(t, "all wait", func() bool {
+			return kit.One[int](t, s.Database, `SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()`) == len(processes)
+		})
+		return err
+	}))
+	<-began
+	for range len(processes) - 1 {
+		require.NoError(t, <-done, "the others find nothing to do")
+	}
+	assert.Len(t, r.requests(), 1)
+	r.behave(nil)
+	close(release)
+	require.NoError(t, <-done)
 }
 
 // TestWH07SustainedFailure disables the endpoint, tells the operator in the same transaction, and asks again: the

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,6 +58,9 @@ func parseEvent(body []byte, now time.Time) (e event, err error) {
 	}
 	if e.SpecVersion != "1.0" || !typeForm.MatchString(e.Type) {
 		return e, errors.New("not a CloudEvent of ours: specversion or type")
+	}
+	if strings.ContainsRune(e.Data.CustomerID, 0) {
+		return e, errors.New("not a CloudEvent of ours: PostgreSQL's texts hold no NUL")
 	}
 	if e.ID.Version() != 7 {
 		return e, errors.New("not a CloudEvent of ours: the id is no UUIDv7")

@@ -109,9 +109,12 @@ func TestAPoisonMessageHoldsNobodyUp(t *testing.T) {
 	s.subscribe(t, "https://example.com/a")
 	good, m := happened(t, "ada")
 	v4 := bytes.ReplaceAll(m.Body, []byte(good.String()), []byte(uuid.NewString()))
+	_, other := happened(t, "ada")
+	nul := strings.Replace(string(other.Body), `"ada"`, `"a\u0000"`, 1)
+	v1 := bytes.ReplaceAll(m.Body, []byte(good.String()), []byte(uuid.Must(uuid.NewUUID()).String())) // of now, and in no partition
 	old := bytes.ReplaceAll(m.Body, []byte(good.String()), []byte(postgres.NewID(time.Now().AddDate(0, -2, 0)).String()))
 	future := bytes.ReplaceAll(m.Body, []byte(good.String()), []byte(postgres.NewID(time.Now().AddDate(0, 2, 0)).String()))
-	bad := []string{``, `{}`, `[]`, `not JSON`, `{"specversion":"1.0","id":7}`, strings.Replace(string(m.Body), "order.created.v1", "Order-Created", 1), string(v4), string(old), string(future)}
+	bad := []string{``, `{}`, `[]`, `not JSON`, `{"specversion":"1.0","id":7}`, strings.Replace(string(m.Body), "order.created.v1", "Order-Created", 1), nul, string(v4), string(v1), string(old), string(future)}
 	batch := []servicebus.Received{m}
 	for _, body := range bad {
 		batch = append(batch, servicebus.Received{Body: []byte(body)})

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/rest"
 )
 
@@ -75,8 +76,9 @@ func (w *Webhooks) register() {
 		Summary: "Read all events, without gaps",
 		Description: "Who has read up to `next` has seen everything before it. Send `next` as `since` for the following page, and again later when it stays the same: that is the end. " +
 			"Events are kept for at least 30 days.",
-		Status: http.StatusOK, Response: Feed{}, Problems: []rest.ProblemKind{rest.Gone},
+		Status: http.StatusOK, Response: Feed{}, NotModified: true, Problems: []rest.ProblemKind{rest.Gone},
 	}, w.feed)
+	w.API.Event(events.WebhookDisabled, "A webhook endpoint was disabled", events.EndpointDisabled{})
 }
 
 // Registered is a new endpoint with its secret.

@@ -47,18 +47,25 @@ func open(t testing.TB, limits webhooks.Limits) *shop {
 
 func on(t testing.TB, api *kit.API, limits webhooks.Limits) *shop {
 	t.Helper()
-	s := &shop{API: api, nudged: make(chan uuid.UUID, 1000), poison: make(chan error, 1000)}
+	s := &shop{API: api}
+	s.wire(t, s.send, limits)
+	return s
+}
+
+// wire makes the slice, with send as its way to the queue.
+func (s *shop) wire(t testing.TB, send func(context.Context, []servicebus.Message) (int, error), limits webhooks.Limits) {
+	t.Helper()
+	s.nudged, s.poison = make(chan uuid.UUID, 1000), make(chan error, 1000)
 	client := egress.New(egress.Options{AllowLoopback: true})
 	t.Cleanup(client.Close)
 	var err error
 	s.hooks, err = webhooks.New(webhooks.Options{
-		API: api.REST, Pools: api.Pools, Keys: api.Keys, Cursors: api.Cursors, Box: api.Box, Egress: client,
-		Logger: slog.New(slog.DiscardHandler), Send: s.send, Limits: limits,
+		API: s.REST, Pools: s.Pools, Keys: s.Keys, Cursors: s.Cursors, Box: s.Box, Egress: client,
+		Logger: slog.New(slog.DiscardHandler), Send: send, Limits: limits,
 		Nudge:  func(list ...uuid.UUID) { s.nudged <- list[0] },
 		Poison: func(_ context.Context, _ servicebus.Received, err error) error { s.poison <- err; return nil },
 	})
 	require.NoError(t, err)
-	return s
 }
 
 // sibling is a second process on the same stores.

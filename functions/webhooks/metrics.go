@@ -36,22 +36,10 @@ func newMetrics(pool *postgres.Pool) (m metrics, err error) {
 	if err := errors.Join(errs[:]...); err != nil {
 		return m, fmt.Errorf("making the webhook metrics: %w", err)
 	}
-	// Endpoints whose circuit is open are not healthy: their queue is theirs, and an age that they raise would hide ours.
-	const sql = `/* Webhooks.Watch */
-SELECT count(*), (SELECT count(*) FROM webhook_deliveries WHERE status = 'dead'),
-       COALESCE(extract(epoch FROM now() - min(next_attempt_at) FILTER (WHERE next_attempt_at <= now() AND e.status = 'enabled'
-           AND e.consecutive_failures < $1 AND (e.paused_until IS NULL OR e.paused_until <= now()))), 0)::float8
-FROM webhook_deliveries d LEFT JOIN webhook_endpoints e ON e.id = d.endpoint_id WHERE d.status = 'pending'`
 	_, err = meter.RegisterCallback(func(ctx context.Context, out metric.Observer) error {
-		var (
-			waiting, lost int64
-			oldest        float64
-		)
-		err := pool.Do(ctx, func(conn *pgx.Conn) error {
-			return conn.QueryRow(ctx, sql, threshold).Scan(&waiting, &lost, &oldest)
-		})
+		waiting, lost, oldest, err := gauges(ctx, pool)
 		if err != nil {
-			return fmt.Errorf("counting webhook deliveries: %w", err)
+			return err
 		}
 		out.ObserveInt64(pending, waiting)
 		out.ObserveInt64(dead, lost)
@@ -62,6 +50,23 @@ FROM webhook_deliveries d LEFT JOIN webhook_endpoints e ON e.id = d.endpoint_id 
 		return m, fmt.Errorf("watching webhook deliveries: %w", err)
 	}
 	return m, nil
+}
+
+// gauges looks when metrics are read. Endpoints whose circuit is open are not healthy: their queue is theirs, and an
+// age that they raise would hide ours.
+func gauges(ctx context.Context, pool *postgres.Pool) (pending, dead int64, oldest float64, err error) {
+	const sql = `/* Webhooks.Watch */
+SELECT count(*), (SELECT count(*) FROM webhook_deliveries WHERE status = 'dead'),
+       COALESCE(extract(epoch FROM now() - min(next_attempt_at) FILTER (WHERE next_attempt_at <= now() AND e.status = 'enabled'
+           AND e.consecutive_failures < $1 AND (e.paused_until IS NULL OR e.paused_until <= now()))), 0)::float8
+FROM webhook_deliveries d LEFT JOIN webhook_endpoints e ON e.id = d.endpoint_id WHERE d.status = 'pending'`
+	err = pool.Do(ctx, func(conn *pgx.Conn) error {
+		return conn.QueryRow(ctx, sql, threshold).Scan(&pending, &dead, &oldest)
+	})
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("counting webhook deliveries: %w", err)
+	}
+	return pending, dead, oldest, nil
 }
 
 func (m metrics) count(ctx context.Context, outcome string) {

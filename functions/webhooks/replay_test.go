@@ -74,6 +74,27 @@ func TestReplayOne(t *testing.T) {
 	assert.Equal(t, http.StatusConflict, s.call(t, http.MethodPost, e.path()+"/replay", map[string]any{"status": "dead"}).Status)
 }
 
+// TestAReplayLeavesARunningAttemptAlone: taking its lease away would only double the POST.
+func TestAReplayLeavesARunningAttemptAlone(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	answer, began, release := held(http.StatusOK)
+	r := receive(t, answer)
+	e := s.subscribe(t, r.url)
+	id, _ := s.publish(t)
+	s.taken()
+	done := s.delivering(wakeUp(t, id, e.id))
+	<-began
+	assert.Equal(t, 1, s.replay(t, e, map[string]any{"eventId": id}))
+	assert.Equal(t, 1, s.replay(t, e, map[string]any{"from": time.Now().Add(-time.Hour)}))
+	s.deliver(t)
+	close(release)
+	require.NoError(t, <-done)
+	s.deliver(t)
+	assert.Equal(t, "succeeded", s.state(t, id, e.id))
+	assert.Len(t, r.requests(), 1)
+}
+
 // TestCX06AReplayBringsWhatWasNeverHeardOf: a range covers deliveries of any state and events that the endpoint has
 // no row for, from the feed, with the published bytes; what it did not subscribe to stays out.
 func TestCX06AReplayBringsWhatWasNeverHeardOf(t *testing.T) {

@@ -191,6 +191,6 @@ func (w *Webhooks) disable(ctx context.Context, tx pgx.Tx, endpoint uuid.UUID, o
 	// Without the URL: it may carry a token, and every subscriber reads this.
 	return outbox.Insert(ctx, tx, events.Event{
 		ID: postgres.NewID(now), Type: events.WebhookDisabled, Aggregate: events.Aggregate{Type: "webhook", ID: endpoint}, Sequence: version, Time: now,
-		Data: map[string]any{"endpointId": endpoint, "owner": owner, "reason": reason, "probed": probe != nil},
+		Data: events.EndpointDisabled{EndpointID: endpoint, Owner: owner, Reason: reason, Probed: probe != nil},
 	})
 }

@@ -66,7 +66,7 @@ type Limits struct {
 	Parallel    int           // attempts at once in this process: 10
 	PerEndpoint int           // of which to one endpoint: 2
 	Invocation  time.Duration // how long one invocation goes on with an endpoint's queue: 30 s
-	Lease       time.Duration // longer than an attempt and its verdict can take: 45 s
+	Lease       time.Duration // longer than an attempt and its verdict can take: 1 min
 	Patience    time.Duration // how long an invocation waits for a database that is away, half a message's lock: 30 s
 	// FailingFor and Failures in a row disable an endpoint: 5 days and 20.
 	FailingFor time.Duration
@@ -89,7 +89,7 @@ func (l Limits) orDefaults() Limits {
 		value time.Duration
 	}{
 		{&l.Invocation, 30 * time.Second},
-		{&l.Lease, 45 * time.Second},
+		{&l.Lease, time.Minute},
 		{&l.Patience, 30 * time.Second},
 		{&l.FailingFor, 5 * 24 * time.Hour},
 	} {

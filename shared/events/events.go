@@ -57,6 +57,14 @@ type PriceChange struct {
 	NewPrice  money.Money `json:"newPrice"`
 }
 
+// EndpointDisabled is the data of WebhookDisabled: an endpoint gets no events any more. It is for operators.
+type EndpointDisabled struct {
+	EndpointID uuid.UUID `json:"endpointId"`
+	Owner      string    `json:"owner"`
+	Reason     string    `json:"reason"`
+	Probed     bool      `json:"probed"` // it is asked every hour, and enabled again when it answers
+}
+
 // Aggregate is what an event is about.
 type Aggregate struct {
 	Type string // "order", "product" or "webhook"

@@ -11,10 +11,14 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/company/order-catalog-service/infra/local/host"
+	"github.com/company/order-catalog-service/shared/events"
+	"github.com/company/order-catalog-service/shared/outbox"
+	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/signature"
 	"github.com/company/order-catalog-service/tests/kit"
 )
@@ -68,12 +72,15 @@ func (c *customer) next(t *testing.T, patience time.Duration) told {
 }
 
 // register has the service tell c, and returns what verifies it.
-func (c *customer) register(t *testing.T, s contract, token string) signature.Key {
+func (c *customer) register(t *testing.T, s contract, token string, filter ...string) signature.Key {
 	t.Helper()
+	body := map[string]any{"url": c.URL, "events": []string{"*"}}
+	if len(filter) > 0 {
+		body["customerId"] = filter[0]
+	}
 	got := s.do(t, http.StatusCreated, call{
 		method: http.MethodPost, path: "/api/v1/webhooks/register", token: token, key: uuid.NewString(),
-		body: map[string]any{"url": c.URL, "events": []string{"*"}},
-	})
+		body: body})
 	var endpoint struct{ Secret string }
 	require.NoError(t, json.Unmarshal(got.body, &endpoint))
 	key, err := signature.ParseKey(endpoint.Secret)
@@ -180,4 +187,55 @@ func TestKill9InTheMiddleOfADelivery(t *testing.T) {
 	assert.Eventually(t, func() bool {
 		return kit.One[int](t, w.Database, `SELECT count(*) FROM webhook_deliveries WHERE status = 'succeeded'`) == 1
 	}, 10*time.Second, 50*time.Millisecond)
+}
+
+// TestTenThousandEventsToOneSlowEndpointDelayNoOrder: orders are answered, and another endpoint is told of them, as if
+// the slow one were not there. Times are bounded generously; the machine may be busy with other tests.
+func TestTenThousandEventsToOneSlowEndpointDelayNoOrder(t *testing.T) {
+	t.Parallel()
+	const backlog, count = 10_000, 30
+	w := newWorld(t)
+	s := readContract(t, w.start(t, w.AppURL, host.Limits{}))
+	admin, slow, quick := w.shopToken(t), newCustomer(t), newCustomer(t)
+	slow.heard = make(chan told, backlog)
+	slow.answer = func(rw http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(300 * time.Millisecond):
+			rw.WriteHeader(http.StatusNoContent)
+		case <-r.Context().Done():
+		}
+	}
+	slow.register(t, s, admin)
+	quick.register(t, s, admin, "ada")
+	product, token := w.Product(t, count), w.token(t, "ada")
+	order := func() time.Duration {
+		began := time.Now()
+		s.do(t, http.StatusCreated, call{method: http.MethodPost, path: "/api/v1/orders", token: token, key: uuid.NewString(), body: draft("ada", map[string]int{product.String(): 1})})
+		return time.Since(began)
+	}
+	order()
+	quick.next(t, 20*time.Second)
+
+	require.NoError(t, w.Pools.Orders.Tx(t.Context(), func(tx pgx.Tx) error {
+		now := time.Now()
+		list := make([]events.Event, backlog)
+		for i := range list {
+			list[i] = events.Event{ID: postgres.NewID(now), Type: events.OrderCreated, Aggregate: events.Aggregate{Type: "order", ID: uuid.New()}, Sequence: 1, Time: now,
+				Data: map[string]any{"customerId": "bulk"}}
+		}
+		return outbox.Insert(t.Context(), tx, list...)
+	}))
+	assert.Eventually(t, func() bool {
+		return kit.One[int](t, w.Database, `SELECT count(*) FROM webhook_deliveries`) > backlog/10
+	}, 30*time.Second, 20*time.Millisecond, "the backlog is being fanned out")
+	var longest time.Duration
+	for range count - 2 {
+		longest = max(longest, order())
+	}
+	for range count - 2 {
+		quick.next(t, 20*time.Second)
+	}
+	t.Logf("%d orders beside the backlog, the longest %s; the slow endpoint was told of %d events meanwhile", count-2, longest, len(slow.heard))
+	assert.Less(t, longest, 3*time.Second)
+	assert.Less(t, len(slow.heard), backlog/2, "the backlog is gone: nothing was tested")
 }
