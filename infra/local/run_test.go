@@ -136,7 +136,8 @@ func paste(t *testing.T, root checkout, env []string, welcome string) string {
 	_, script, found := strings.Cut(welcome, "TOKEN=")
 	require.True(t, found, "%s", welcome)
 	cmd := exec.CommandContext(t.Context(), "sh", "-s")
-	cmd.Dir, cmd.Env = string(root), append(os.Environ(), env...)
+	// A stranger is not inside of `make test`, whose flags would have make say where it is.
+	cmd.Dir, cmd.Env = string(root), append(append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL="), env...)
 	cmd.Stdin = strings.NewReader("TOKEN=" + script)
 	out, err := cmd.Output()
 	require.NoError(t, err)

@@ -468,7 +468,7 @@ func TestPump(t *testing.T) {
 			}
 		},
 	})
-	assert.Equal(t, app.ServiceBusTrigger{Binding: "answer", Queue: "q", Connection: "MINE", Binary: true}, <-asked)
+	assert.Equal(t, app.ServiceBusTrigger{Binding: "answer", Queue: "q", Connection: "MINE", Binary: true, MaxCalls: 16, MaxBatch: 1000, MaxRenew: 5 * time.Minute}, <-asked)
 	require.NoError(t, <-results)
 	require.ErrorContains(t, <-results, "status 500")
 	assert.Contains(t, f.notes()[1], `call {"Data":{"answer":"aGk="},"Metadata":{"DeliveryCount":"1","sys":{"MethodName":"fn"`)

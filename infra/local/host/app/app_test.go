@@ -14,7 +14,7 @@ import (
 
 const goodHost = `{"version": "2.0", "functionTimeout": "00:02:00",
 	"customHandler": {"description": {"defaultExecutablePath": "handler"}, "enableProxyingHttpRequest": true},
-	"extensions": {"http": {"routePrefix": "", "customHeaders": {"X-A": "b"}}},
+	"extensions": {"http": {"routePrefix": "", "customHeaders": {"X-A": "b"}}, "serviceBus": {"maxConcurrentCalls": 3, "maxAutoLockRenewalDuration": "00:01:00"}},
 	"extensionBundle": {"id": "x", "version": "[4.*, 5.0.0)"},
 	"logging": {"logLevel": {"default": "Warning", "Function": "Error", "Host.Function.Console": "Information"}}}`
 
@@ -83,8 +83,8 @@ func TestReadsWhatIsStaged(t *testing.T) {
 	assert.True(t, byName["hourly"].Timer.Monitored)
 	assert.True(t, byName["hourly"].Timer.RunOnStartup)
 	assert.False(t, byName["loose"].Timer.Monitored)
-	assert.Equal(t, ServiceBusTrigger{Binding: "m", Queue: "q", Connection: "SB", Batch: true, Binary: true}, *byName["queued"].ServiceBus)
-	assert.Equal(t, ServiceBusTrigger{Binding: "m", Topic: "events", Subscription: "s", Connection: "ID", Sessions: true}, *byName["fan-out"].ServiceBus)
+	assert.Equal(t, ServiceBusTrigger{Binding: "m", Queue: "q", Connection: "SB", Batch: true, Binary: true, MaxCalls: 3, MaxBatch: 1000, MaxRenew: time.Minute}, *byName["queued"].ServiceBus)
+	assert.Equal(t, ServiceBusTrigger{Binding: "m", Topic: "events", Subscription: "s", Connection: "ID", Sessions: true, MaxCalls: 3, MaxBatch: 1000, MaxRenew: time.Minute}, *byName["fan-out"].ServiceBus)
 }
 
 func TestRefusesInHostJSON(t *testing.T) {
@@ -111,6 +111,9 @@ func TestRefusesInHostJSON(t *testing.T) {
 		`{"extensions": {"http": {"dynamicThrottlesEnabled": true}}}`:              "dynamicThrottlesEnabled: is not done here",
 		`{"extensions": {"http": {"routePrefx": ""}}}`:                             "routePrefx is not known",
 		`{"extensions": {"http": {"customHeaders": {"a": 1}}}}`:                    "an object of texts",
+		`{"extensions": {"serviceBus": {"maxConcurrentCalls": 0}}}`:                "must be at least 1",
+		`{"extensions": {"serviceBus": {"autoCompleteMessages": false}}}`:          "autoCompleteMessages: must stay true",
+		`{"extensions": {"serviceBus": {"maxConcurentCalls": 5}}}`:                 "maxConcurentCalls is not known",
 		`{"extensions": {"blobs": {}}}`:                                            "blobs is not known",
 		`{"logging": {"logLevel": {"default": "Loud"}}}`:                           `"Loud" is not a level`,
 		`{"configurationProfile": "mcp-custom-handler"}`:                           "configurationProfile: its routes",
