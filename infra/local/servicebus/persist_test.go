@@ -242,7 +242,7 @@ func TestKilledInTheMiddleOfAWriteNothingSentAgainIsDropped(t *testing.T) {
 		b.mu.Unlock()
 		there := map[any]bool{}
 		for _, m := range b.entities[key("t/Subscriptions/s")].messages {
-			there[m.message.ensureID()] = true
+			there[m.ensureID()] = true
 		}
 		require.Len(t, there, 2, "with the journal's first %d of %d bytes", end, len(whole))
 		require.NoError(t, b.Close())
