@@ -249,9 +249,11 @@ func TestOperationsAreForAdmins(t *testing.T) {
 	letter := d.record(t, servicebus.Received{MessageID: "m"})
 	token := d.Token(t, "customer", kit.Everything+" webhook:manage")
 	for _, c := range []kit.Call{
-		{Method: http.MethodGet, Path: "/dead-letters"}, {Method: http.MethodGet, Path: "/dead-letters/" + letter.ID.String()},
+		{Method: http.MethodGet, Path: "/dead-letters"},
+		{Method: http.MethodGet, Path: "/dead-letters/" + letter.ID.String()},
 		{Method: http.MethodPost, Path: "/dead-letters/" + letter.ID.String() + "/redrive"},
-		{Method: http.MethodGet, Path: "/parked-events"}, {Method: http.MethodPost, Path: "/parked-events/" + letter.ID.String() + "/release"},
+		{Method: http.MethodGet, Path: "/parked-events"},
+		{Method: http.MethodPost, Path: "/parked-events/" + letter.ID.String() + "/release"},
 	} {
 		c.Path, c.Token, c.Key = base+c.Path, token, "k"
 		assert.Equal(t, http.StatusForbidden, d.Do(t, c).Status, c.Path)
