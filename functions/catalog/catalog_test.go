@@ -121,6 +121,15 @@ func TestListFiltersSearchesAndPages(t *testing.T) {
 }
 
 // The longest names there are make the longest cursors: JSON writes each of these characters in six bytes.
+func TestTextsThatNoDatabaseCanHoldAreRefused(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	for _, query := range []string{"search=a%00", "search=%ff", "category=%00", "category=%c3%28", "cursor=%00"} {
+		got := s.get(t, "/api/v1/products?"+query)
+		assert.Equal(t, http.StatusBadRequest, got.Status, "%s: %s", query, got.Body)
+	}
+}
+
 func TestACursorOfTheLongestNameIsTaken(t *testing.T) {
 	t.Parallel()
 	s := open(t)

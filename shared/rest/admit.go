@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -72,6 +73,11 @@ func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Opera
 		}
 		call.key = key
 	}
+	if r.URL.RawQuery != "" {
+		if err := plainText(r); err != nil {
+			return err
+		}
+	}
 	if body {
 		if err := a.readBody(r, w, call); err != nil {
 			return err
@@ -107,6 +113,9 @@ func (a *API) readBody(r *http.Request, w http.ResponseWriter, call *Call) error
 	if call.canonical, err = idempotency.Canonical(raw.Bytes()); err != nil {
 		return err
 	}
+	if holdsNUL(call.canonical) {
+		return NewProblem(Malformed, "The body holds the character U+0000, which no text here may.")
+	}
 	r.Body = io.NopCloser(&raw)
 	r.Header.Set("Content-Type", "application/json") // checked above; the library knows one spelling only
 	return nil
@@ -121,6 +130,35 @@ func unmarshal(raw []byte, v any) error {
 		return fmt.Errorf("the value of %s is out of range", misfit.Field)
 	}
 	return err
+}
+
+// holdsNUL tells whether a canonical JSON text has U+0000 in one of its strings: PostgreSQL can't store it. It is
+// always escaped there; after an odd number of backslashes it is the text \\u0000 and harmless.
+func holdsNUL(canonical []byte) bool {
+	for rest, from := canonical, 0; ; {
+		i := bytes.Index(rest[from:], []byte(`\u0000`))
+		if i < 0 {
+			return false
+		}
+		at := from + i
+		before := at - len(bytes.TrimRight(rest[:at], `\`))
+		if before%2 == 0 {
+			return true
+		}
+		from = at + 1
+	}
+}
+
+// plainText refuses texts that no database can hold, in the query.
+func plainText(r *http.Request) error {
+	for name, values := range r.URL.Query() {
+		for _, value := range append(values, name) {
+			if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+				return NewProblem(Malformed, "The query holds bytes that are not UTF-8 text, or the character U+0000.")
+			}
+		}
+	}
+	return nil
 }
 
 // fail is where every error of a request ends: logged or told, once.
