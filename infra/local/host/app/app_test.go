@@ -83,8 +83,8 @@ func TestReadsWhatIsStaged(t *testing.T) {
 	assert.True(t, byName["hourly"].Timer.Monitored)
 	assert.True(t, byName["hourly"].Timer.RunOnStartup)
 	assert.False(t, byName["loose"].Timer.Monitored)
-	assert.Equal(t, ServiceBusTrigger{Binding: "m", Queue: "q", Connection: "SB", Batch: true, Binary: true}, *byName["queued"].ServiceBus)
-	assert.Equal(t, ServiceBusTrigger{Binding: "m", Topic: "events", Subscription: "s", Connection: "ID", Sessions: true}, *byName["fan-out"].ServiceBus)
+	assert.Equal(t, ServiceBusTrigger{Binding: "m", Queue: "q", Connection: "SB", Batch: true, Binary: true, MaxCalls: 16, MaxBatch: 1000, MaxRenew: 5 * time.Minute}, *byName["queued"].ServiceBus)
+	assert.Equal(t, ServiceBusTrigger{Binding: "m", Topic: "events", Subscription: "s", Connection: "ID", Sessions: true, MaxCalls: 16, MaxBatch: 1000, MaxRenew: 5 * time.Minute}, *byName["fan-out"].ServiceBus)
 }
 
 func TestRefusesInHostJSON(t *testing.T) {
