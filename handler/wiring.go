@@ -205,9 +205,7 @@ func (s *service) registerWebhooks() error {
 	s.webhooks, err = webhooks.New(webhooks.Options{
 		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Box: box, Egress: client, Logger: s.logger,
 		Send: s.bus.Sender(servicebus.QueueWebhookDelivery).Send, Nudge: s.drain.Nudge,
-		Poison: func(ctx context.Context, m servicebus.Received, cause error) error {
-			return s.ops.RecordPoison(ctx, servicebus.TopicOrderEvents, m, cause)
-		},
+		Poison: s.ops.RecordPoison,
 	})
 	return err
 }

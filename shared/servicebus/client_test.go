@@ -80,3 +80,20 @@ func TestSendSaysHowManyTheBrokerHas(t *testing.T) {
 	require.NotErrorIs(t, err, servicebus.ErrRefused)
 	assert.Zero(t, sent)
 }
+
+// A refused batch doesn't say which of its messages is at fault: they go one by one, up to that one.
+func TestRefusedInTheMiddleOfABatch(t *testing.T) {
+	t.Parallel()
+	b := kit.NewBroker(t)
+	for _, f := range []standin.Fault{
+		{Condition: "com.microsoft:argument-error", Times: 2}, // the batch, which the client tries twice
+		{Times: 2}, // the first two alone are taken
+		{Condition: "com.microsoft:argument-error", Times: 2}, // the third isn't
+	} {
+		require.NoError(t, b.FailSends(servicebus.TopicOrderEvents, f))
+	}
+	sent, err := b.Client(t).Sender(servicebus.TopicOrderEvents).Send(t.Context(), messages(1, 1, 1, 1))
+	require.ErrorIs(t, err, servicebus.ErrRefused)
+	assert.Equal(t, 2, sent)
+	assert.Equal(t, []string{"0", "1"}, subjects(t, b, 2))
+}
