@@ -93,14 +93,14 @@ func (l *Limiter) Enter(ctx context.Context, c Class) error {
 	return l.await(ctx, c, l.enqueue(c)) // unlocks
 }
 
-// Leave gives the permit back. took is how long the work was; the time in which a client sent its body is no part of
-// it, or slow clients would close the shop for all.
+// Leave gives the permit back. took is how long the work was, 0 when there was none. The time in which a client sent its
+// body is no part of it, or slow clients would close the shop for all.
 func (l *Limiter) Leave(c Class, took time.Duration) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inFlight[c]--
-	if !now.Add(-took).Before(l.lowered) {
+	if took > 0 && !now.Add(-took).Before(l.lowered) {
 		l.sum[c] += took
 		l.count[c]++
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -24,8 +25,9 @@ const maxBody = 256 << 10
 
 type apiKey struct{}
 
-// admit is what stands between the router and the decoder, cheapest refusal first: token, policy, key, body.
+// admit is what stands between the router and the decoder, cheapest refusal first: token, policy, a permit, key, body.
 func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Context)) {
+	class := op.class()
 	return func(hc huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
 		call := From(r.Context())
@@ -33,16 +35,29 @@ func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Contex
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), apiKey{}, a), a.config.Deadline)
 		defer cancel()
 		r = r.WithContext(ctx)
-		err := a.check(r, w, call, op, body)
-		if err != nil {
+		if err := a.authorize(r, call, op); err != nil {
 			a.fail(w, r, err)
 			return
 		}
+		// Before the body is read: a refusal must cost next to nothing.
+		if gate := a.config.Admission; gate != nil {
+			if err := gate.Enter(ctx, class); err != nil {
+				a.fail(w, r, err)
+				return
+			}
+			defer func() { gate.Leave(class, call.worked()) }()
+		}
+		if err := a.check(r, w, call, op, body); err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		call.began = time.Now()
 		next(humago.NewContext(hc.Operation(), r, w))
 	}
 }
 
-func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Operation, body bool) error {
+// authorize tells whether the caller may do this at all.
+func (a *API) authorize(r *http.Request, call *Call, op Operation) error {
 	ctx := r.Context()
 	if r.URL.RawQuery != "" {
 		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
@@ -50,21 +65,24 @@ func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Opera
 			return NewProblem(Malformed, "The query is not in the form of a URL's.")
 		}
 	}
-	if op.Policy != nil {
-		token, err := auth.Bearer(r)
-		if err != nil {
-			return err
-		}
-		if call.Caller, err = a.config.Verifier.Verify(ctx, token); err != nil {
-			return err
-		}
-		if err := op.Policy.Check(call.Caller); err != nil {
-			return err
-		}
-		if err := a.config.Ready(ctx); err != nil {
-			return err
-		}
+	if op.Policy == nil {
+		return nil
 	}
+	token, err := auth.Bearer(r)
+	if err != nil {
+		return err
+	}
+	if call.Caller, err = a.config.Verifier.Verify(ctx, token); err != nil {
+		return err
+	}
+	if err := op.Policy.Check(call.Caller); err != nil {
+		return err
+	}
+	return a.config.Ready(ctx)
+}
+
+// check reads the request: its key and its body.
+func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Operation, body bool) error {
 	if op.Keyed {
 		key, err := idempotency.ParseKey(r.Header.Values("Idempotency-Key"))
 		if err != nil {
