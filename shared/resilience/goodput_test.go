@@ -43,7 +43,7 @@ func simulate(t *testing.T, l *Limiter, checkout int) []second {
 	var (
 		mu     sync.Mutex
 		all    = make([]second, calm+burst+after)
-		random = rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same load in each run
+		random = rand.New(rand.NewPCG(1, 2)) // the same load in each run
 		server = make(chan struct{}, workers)
 		wg     sync.WaitGroup
 	)
