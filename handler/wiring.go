@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel"
 
 	"github.com/company/order-catalog-service/functions/catalog"
 	"github.com/company/order-catalog-service/functions/health"
@@ -23,6 +24,7 @@ import (
 	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/postgres"
 	sharedredis "github.com/company/order-catalog-service/shared/redis"
+	"github.com/company/order-catalog-service/shared/resilience"
 	"github.com/company/order-catalog-service/shared/rest"
 	"github.com/company/order-catalog-service/shared/secretbox"
 	"github.com/company/order-catalog-service/shared/servicebus"
@@ -95,10 +97,19 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	if err != nil {
 		return nil, err
 	}
+	admission, err := resilience.New(resilience.Options{
+		Min: c.AdmissionMin, Max: c.AdmissionMax, Start: c.AdmissionStart, Target: c.AdmissionTarget, Budget: c.AdmissionWait,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := admission.Watch(otel.Meter("admission")); err != nil {
+		return nil, err
+	}
 	s.api, err = rest.New(rest.Config{
 		Title: "Order & Catalog service", Version: version,
 		Description: "Products, carts and orders. Every write needs an Idempotency-Key; errors are RFC 9457 problems.",
-		ProblemBase: c.PublicBaseURL, Verifier: s.verifier, Logger: logger, Ready: s.ready, Deadline: c.RequestTimeout,
+		ProblemBase: c.PublicBaseURL, Verifier: s.verifier, Logger: logger, Ready: s.ready, Deadline: c.RequestTimeout, Admission: admission,
 	})
 	if err != nil {
 		return nil, err
