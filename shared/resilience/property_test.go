@@ -31,6 +31,8 @@ func TestPermitsAreNeitherLostNorMade(t *testing.T) {
 			before := 0
 			settle := func() {
 				synctest.Wait()
+				l.mu.Lock()
+				defer l.mu.Unlock()
 				var inside, waiting [classes]int
 				var left []*client
 				for _, c := range clients {
