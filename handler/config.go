@@ -45,6 +45,12 @@ type config struct {
 	PoolDrain      int32         `env:"DB_POOL_DRAIN" envDefault:"4"`
 	AcquireTimeout time.Duration `env:"DB_ACQUIRE_TIMEOUT" envDefault:"2s"`
 
+	AdmissionMin    int           `env:"ADMISSION_MIN" envDefault:"16"`
+	AdmissionMax    int           `env:"ADMISSION_MAX" envDefault:"1000"`
+	AdmissionStart  int           `env:"ADMISSION_START" envDefault:"200"`
+	AdmissionTarget time.Duration `env:"ADMISSION_TARGET" envDefault:"100ms"`
+	AdmissionWait   time.Duration `env:"ADMISSION_WAIT" envDefault:"200ms"`
+
 	RequestTimeout    time.Duration `env:"REQUEST_TIMEOUT" envDefault:"15s"`
 	OrderConfirmAfter time.Duration `env:"ORDER_CONFIRM_AFTER" envDefault:"15m"`
 	LogLevel          slog.Level    `env:"LOG_LEVEL" envDefault:"WARN"`
@@ -77,6 +83,9 @@ func load(environment map[string]string) (config, error) {
 	check(c.ServiceBus != "" || c.ServiceBusNamespace != "", "SERVICEBUS_CONNECTION (or SERVICEBUS_CONNECTION__fullyQualifiedNamespace, to use an identity) is not set")
 	check(c.ServiceBusCredential == "" || strings.EqualFold(c.ServiceBusCredential, "managedidentity"), "SERVICEBUS_CONNECTION__credential must be managedidentity, the only one that the handler knows")
 	check(c.AcquireTimeout > 0, "DB_ACQUIRE_TIMEOUT must be longer than 0, as in 2s")
+	check(c.AdmissionMin >= 4 && c.AdmissionMin <= c.AdmissionStart && c.AdmissionStart <= c.AdmissionMax,
+		"ADMISSION_MIN must be at least 4, ADMISSION_START not below it, and ADMISSION_MAX not below that")
+	check(c.AdmissionTarget > 0 && c.AdmissionWait > 0, "ADMISSION_TARGET and ADMISSION_WAIT must be longer than 0, as in 100ms")
 	check(c.RequestTimeout > 0 && c.RequestTimeout <= time.Minute, "REQUEST_TIMEOUT must be between 0 and 1m, below the host's functionTimeout")
 	check(c.OrderConfirmAfter > 0, "ORDER_CONFIRM_AFTER must be longer than 0, as in 15m")
 	if len(wrong) > 0 {

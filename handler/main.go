@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -47,6 +48,11 @@ func run(ctx context.Context, environment map[string]string) error {
 	c, err := load(environment)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		// The live heap is some tens of megabytes: collecting it four times less often than by default takes little
+		// memory and gives a tenth of the processor back under load.
+		debug.SetGCPercent(400)
 	}
 	logger := telemetry.Logger(os.Stdout, c.LogLevel)
 	slog.SetDefault(logger)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel"
 
 	"github.com/company/order-catalog-service/functions/catalog"
 	"github.com/company/order-catalog-service/functions/health"
@@ -23,6 +24,7 @@ import (
 	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/postgres"
 	sharedredis "github.com/company/order-catalog-service/shared/redis"
+	"github.com/company/order-catalog-service/shared/resilience"
 	"github.com/company/order-catalog-service/shared/rest"
 	"github.com/company/order-catalog-service/shared/secretbox"
 	"github.com/company/order-catalog-service/shared/servicebus"
@@ -95,10 +97,19 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	if err != nil {
 		return nil, err
 	}
+	admission, err := resilience.New(resilience.Options{
+		Min: c.AdmissionMin, Max: c.AdmissionMax, Start: c.AdmissionStart, Target: c.AdmissionTarget, Budget: c.AdmissionWait,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := admission.Watch(otel.Meter("admission")); err != nil {
+		return nil, err
+	}
 	s.api, err = rest.New(rest.Config{
 		Title: "Order & Catalog service", Version: version,
 		Description: "Products, carts and orders. Every write needs an Idempotency-Key; errors are RFC 9457 problems.",
-		ProblemBase: c.PublicBaseURL, Verifier: s.verifier, Logger: logger, Ready: s.ready, Deadline: c.RequestTimeout,
+		ProblemBase: c.PublicBaseURL, Verifier: s.verifier, Logger: logger, Ready: s.ready, Deadline: c.RequestTimeout, Admission: admission,
 	})
 	if err != nil {
 		return nil, err
@@ -179,7 +190,7 @@ func (s *service) registerCatalog() (err error) {
 
 func (s *service) registerOrders() (err error) {
 	s.orders, err = orders.New(orders.Options{
-		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate, Nudge: s.drain.Nudge,
+		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate, Nudge: s.drain.Nudge, Logger: s.logger,
 	})
 	return err
 }
@@ -205,9 +216,7 @@ func (s *service) registerWebhooks() error {
 	s.webhooks, err = webhooks.New(webhooks.Options{
 		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Box: box, Egress: client, Logger: s.logger,
 		Send: s.bus.Sender(servicebus.QueueWebhookDelivery).Send, Nudge: s.drain.Nudge,
-		Poison: func(ctx context.Context, m servicebus.Received, cause error) error {
-			return s.ops.RecordPoison(ctx, servicebus.TopicOrderEvents, m, cause)
-		},
+		Poison: s.ops.RecordPoison,
 	})
 	return err
 }

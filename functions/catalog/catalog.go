@@ -39,6 +39,7 @@ type Options struct {
 type Catalog struct {
 	Options
 	products *cache.Cache
+	pages    *cache.Cache // of lists, in memory only: cheap to make again, and many
 }
 
 // Product is what is shown of a product.
@@ -65,10 +66,16 @@ func New(o Options) (*Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := products.Watch(); err != nil {
+	pages, err := cache.New(cache.Options{Name: "products", SoftTTL: pageTTL, MaxBytes: 32 << 20})
+	if err != nil {
 		return nil, err
 	}
-	c := &Catalog{Options: o, products: products}
+	for _, c := range []*cache.Cache{products, pages} {
+		if err := c.Watch(); err != nil {
+			return nil, err
+		}
+	}
+	c := &Catalog{Options: o, products: products, pages: pages}
 	c.register()
 	return c, nil
 }
@@ -110,6 +117,9 @@ func (c *Catalog) Listen(ctx context.Context) { c.products.Listen(ctx) }
 
 // CacheStats are the product cache's counts.
 func (c *Catalog) CacheStats() cache.Stats { return c.products.Stats() }
+
+// PageStats are the counts of the cached lists.
+func (c *Catalog) PageStats() cache.Stats { return c.pages.Stats() }
 
 // price puts a row's two columns together.
 func price(minor int64, currency string) (money.Money, error) {

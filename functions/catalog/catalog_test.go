@@ -47,6 +47,31 @@ func (s *shop) load(t *testing.T, csv string) {
 	rows, err := catalog.Read("x.csv", strings.NewReader(head+csv))
 	require.NoError(t, err)
 	require.NoError(t, catalog.Import(context.Background(), s.Pools.Orders, rows, func(int, int) {}))
+	s.catalog.Invalidate(context.Background(), map[uuid.UUID]int64{uuid.New(): 1}) // lists would know some seconds later
+}
+
+func TestListsAreCachedUntilAProductChanges(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	s.load(t, "a,Anvil,,Tools,10.00,USD,5\nb,Bellows,,Tools,20.00,USD,5\n")
+	first := s.get(t, "/api/v1/products?search=%20anvil%20&pageSize=1")
+	require.Equal(t, []string{"Anvil"}, names(t, first))
+	loads := s.catalog.PageStats().Loads
+	again := s.get(t, "/api/v1/products?pageSize=1&search=anvil")
+	assert.Equal(t, string(first.Body), string(again.Body))
+	assert.Equal(t, first.Header["Link"], again.Header["Link"])
+	assert.Equal(t, loads, s.catalog.PageStats().Loads, "another spelling of the query is the same page")
+	s.get(t, "/api/v1/products?pageSize=1&search=bellows")
+	assert.Equal(t, loads+1, s.catalog.PageStats().Loads, "another query is another page")
+
+	id := first.JSON(t)["items"].([]any)[0].(map[string]any)["id"].(string)
+	read := s.get(t, "/api/v1/products/"+id)
+	changed := s.Do(t, kit.Call{
+		Method: http.MethodPatch, Path: "/api/v1/products/" + id, Token: s.boss, Key: "k", Header: http.Header{"If-Match": {read.Header.Get("ETag")}},
+		Body: map[string]any{"name": "Anvil, large"},
+	})
+	require.Equal(t, http.StatusOK, changed.Status, "%s", changed.Body)
+	assert.Equal(t, []string{"Anvil, large"}, names(t, s.get(t, "/api/v1/products?search=anvil&pageSize=1")))
 }
 
 func names(t *testing.T, r kit.Reply) (list []string) {
@@ -96,6 +121,15 @@ func TestListFiltersSearchesAndPages(t *testing.T) {
 }
 
 // The longest names there are make the longest cursors: JSON writes each of these characters in six bytes.
+func TestTextsThatNoDatabaseCanHoldAreRefused(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	for _, query := range []string{"search=a%00", "search=%ff", "category=%00", "category=%c3%28", "cursor=%00"} {
+		got := s.get(t, "/api/v1/products?"+query)
+		assert.Equal(t, http.StatusBadRequest, got.Status, "%s: %s", query, got.Body)
+	}
+}
+
 func TestACursorOfTheLongestNameIsTaken(t *testing.T) {
 	t.Parallel()
 	s := open(t)

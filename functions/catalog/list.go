@@ -6,13 +6,18 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/company/order-catalog-service/shared/cache"
 	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/rest"
 )
+
+// pageTTL bounds how late a list may be where nobody says what changed, as after an import: twice as long.
+const pageTTL = 5 * time.Second
 
 // ProductPage is a part of a list of products.
 type ProductPage struct {
@@ -52,7 +57,8 @@ type position struct {
 	ID   uuid.UUID `json:"i"`
 }
 
-// list reads one row more than asked for, to know whether a page follows.
+// list answers with cached bytes. The key is the query as it was understood, so that two spellings of one are one
+// page, and the generation of the products: a page is as new as they are.
 func (c *Catalog) list(ctx context.Context, in *listInput) (rest.Answer, error) {
 	in.Search = strings.Join(strings.Fields(in.Search), " ")
 	scope := paging.Scope("products", in.Category, in.Search)
@@ -67,6 +73,20 @@ func (c *Catalog) list(ctx context.Context, in *listInput) (rest.Answer, error) 
 	case in.Page > 1:
 		offset = (in.Page - 1) * in.PageSize
 	}
+	key := paging.Scope(strconv.FormatInt(c.products.Generation(), 10), scope, strconv.Itoa(in.PageSize), strconv.Itoa(offset), in.Cursor)
+	entry, err := c.pages.Get(ctx, key, func(ctx context.Context) (cache.Entry, error) {
+		return c.page(ctx, in, scope, after, offset)
+	})
+	if err != nil {
+		return rest.Answer{}, err
+	}
+	return rest.Answer{
+		Status: http.StatusOK, ContentType: "application/json", ETag: entry.ETag, CacheControl: fresh, Link: entry.Link, Body: entry.Body,
+	}, nil
+}
+
+// page reads one row more than asked for, to know whether a page follows.
+func (c *Catalog) page(ctx context.Context, in *listInput, scope string, after position, offset int) (cache.Entry, error) {
 	page, last := ProductPage{Items: []Product{}}, after
 	err := c.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
 		var (
@@ -96,17 +116,16 @@ func (c *Catalog) list(ctx context.Context, in *listInput) (rest.Answer, error) 
 		return err
 	})
 	if err != nil {
-		return rest.Answer{}, err
+		return cache.Entry{}, err
 	}
 	if len(page.Items) > in.PageSize {
 		page.Items = page.Items[:in.PageSize]
 		if page.NextCursor, err = c.Cursors.Encode(scope, last); err != nil {
-			return rest.Answer{}, err
+			return cache.Entry{}, err
 		}
 	}
 	answer, err := rest.JSON(http.StatusOK, page)
-	answer.CacheControl, answer.Link = fresh, paging.Link(base, in.query(), page.NextCursor)
-	return answer, err
+	return cache.Entry{Body: answer.Body, ETag: answer.ETag, Link: paging.Link(base, in.query(), page.NextCursor)}, err
 }
 
 func (in *listInput) query() url.Values {

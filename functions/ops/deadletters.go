@@ -66,9 +66,9 @@ func (o *Ops) Record(ctx context.Context, entity string, messages []servicebus.R
 		}
 		batch := &pgx.Batch{}
 		for _, m := range messages {
-			properties, err := json.Marshal(m.ApplicationProperties)
-			if err != nil || m.ApplicationProperties == nil {
-				properties = []byte("{}") // a property that JSON can't hold must not keep the message from being kept
+			properties, err := json.Marshal(plain(m.ApplicationProperties))
+			if err != nil {
+				return err
 			}
 			var enqueued *time.Time
 			if !m.EnqueuedTime.IsZero() {
@@ -78,7 +78,7 @@ func (o *Ops) Record(ctx context.Context, entity string, messages []servicebus.R
 			if body == nil {
 				body = []byte{}
 			}
-			batch.Queue(recordSQL, postgres.NewID(now), entity, m.SequenceNumber, m.MessageID, m.Subject, m.ContentType, body, properties,
+			batch.Queue(recordSQL, postgres.NewID(now), entity, m.SequenceNumber, storable(m.MessageID), storable(m.Subject), storable(m.ContentType), body, properties,
 				text(m.ApplicationProperties, "DeadLetterReason"), text(m.ApplicationProperties, "DeadLetterErrorDescription"), m.DeliveryCount, enqueued)
 		}
 		return tx.SendBatch(ctx, batch).Close()
@@ -103,7 +103,7 @@ func (o *Ops) RecordPoison(ctx context.Context, entity string, m servicebus.Rece
 
 func text(properties map[string]any, name string) string {
 	s, _ := properties[name].(string)
-	return s
+	return storable(s)
 }
 
 // Purge deletes up to limit dead letters that were sent again long ago, and says how many.
@@ -149,10 +149,15 @@ func send(ctx context.Context, sender *servicebus.Sender, letter DeadLetter) err
 	defer cancel()
 	properties := make(map[string]any, len(letter.Properties))
 	for name, value := range letter.Properties {
-		switch value.(type) { // what AMQP can carry, less the broker's own reasons
-		case string, float64, bool:
-			if name != "DeadLetterReason" && name != "DeadLetterErrorDescription" {
-				properties[name] = value
+		if name == "DeadLetterReason" || name == "DeadLetterErrorDescription" {
+			continue // the broker's own
+		}
+		switch v := value.(type) { // what AMQP can carry
+		case string, bool:
+			properties[name] = v
+		case json.Number:
+			if n := number(v); n != nil {
+				properties[name] = n
 			}
 		}
 	}
@@ -190,15 +195,21 @@ func query(ctx context.Context, q querier, sql string, args ...any) ([]DeadLette
 		return nil, fmt.Errorf("reading dead letters: %w", err)
 	}
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (l DeadLetter, err error) {
-		var body []byte
+		var body, properties []byte
 		err = row.Scan(&l.ID, &l.Entity, &l.MessageID, &l.Subject, &l.Reason, &l.Description, &l.DeliveryCount, &l.EnqueuedAt,
-			&l.ReceivedAt, &l.RedrivenAt, &l.Properties, &l.ContentType, &body)
+			&l.ReceivedAt, &l.RedrivenAt, &properties, &l.ContentType, &body)
+		if err != nil {
+			return l, err
+		}
+		if l.Properties, err = exactly(properties); err != nil {
+			return l, err
+		}
 		if utf8.Valid(body) {
 			l.Body = string(body)
 		} else {
 			l.BodyBase64 = body
 		}
-		return l, err
+		return l, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading dead letters: %w", err)

@@ -1,12 +1,16 @@
 package ops_test
 
 import (
+	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
@@ -21,184 +25,307 @@ import (
 	"github.com/company/order-catalog-service/tests/kit"
 )
 
-const topic = servicebus.TopicOrderEvents
+const (
+	queue = servicebus.QueueWebhookDelivery
+	base  = "/api/v1/ops"
+)
 
+// desk is what an operator sits at.
 type desk struct {
 	*kit.API
 	ops    *ops.Ops
 	broker *kit.Broker
 	drain  *outbox.Drain
 	admin  string
+	kept   int64 // messages that record was given
+	nudged []uuid.UUID
 }
 
-func open(t *testing.T) *desk {
+func newDesk(t *testing.T) *desk {
 	t.Helper()
 	d := &desk{API: kit.NewAPI(t), broker: kit.NewBroker(t)}
 	client := d.broker.Client(t)
-	var err error
-	d.drain, err = outbox.NewDrain(d.Pools.Drain, client.Sender(topic), slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
 	d.ops = ops.New(ops.Options{
-		API: d.REST, Pools: d.Pools, Keys: d.Keys, Cursors: d.Cursors, Nudge: d.drain.Nudge,
-		Senders: map[string]*servicebus.Sender{topic: client.Sender(topic)},
+		API: d.REST, Pools: d.Pools, Keys: d.Keys, Cursors: d.Cursors,
+		Senders: map[string]*servicebus.Sender{queue: client.Sender(queue)},
+		Nudge:   func(aggregates ...uuid.UUID) { d.nudged = append(d.nudged, aggregates...) },
 	})
+	var err error
+	d.drain, err = outbox.NewDrain(d.Pools.Drain, client.Sender(servicebus.TopicOrderEvents), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
 	d.admin = d.Token(t, "operator", "", "admin")
 	return d
 }
 
-func (d *desk) get(t *testing.T, path string) kit.Reply {
+func (d *desk) get(t *testing.T, path string, into any) {
 	t.Helper()
-	r := d.Do(t, kit.Call{Method: http.MethodGet, Path: "/api/v1/ops" + path, Token: d.admin})
-	require.Equal(t, http.StatusOK, r.Status, "%s", r.Body)
-	return r
+	got := d.Do(t, kit.Call{Method: http.MethodGet, Path: base + path, Token: d.admin})
+	require.Equal(t, http.StatusOK, got.Status, "%s", got.Body)
+	require.NoError(t, json.Unmarshal(got.Body, into))
 }
 
 func (d *desk) post(t *testing.T, path, key string) kit.Reply {
 	t.Helper()
-	return d.Do(t, kit.Call{Method: http.MethodPost, Path: "/api/v1/ops" + path, Token: d.admin, Key: key})
+	return d.Do(t, kit.Call{Method: http.MethodPost, Path: base + path, Token: d.admin, Key: key})
 }
 
-func letter(n int64, body string) servicebus.Received {
-	return servicebus.Received{
-		Body: []byte(body), MessageID: uuid.NewString(), Subject: events.OrderCreated, ContentType: "application/json",
-		SequenceNumber: n, DeliveryCount: 10, EnqueuedTime: time.Now(),
-		ApplicationProperties: map[string]any{"aggregate": "a", "DeadLetterReason": "MaxDeliveryCountExceeded", "DeadLetterErrorDescription": "ten times"},
-	}
+// record keeps one message, and returns how it is shown.
+func (d *desk) record(t *testing.T, m servicebus.Received) (letter ops.DeadLetter) {
+	t.Helper()
+	d.kept++
+	m.SequenceNumber = d.kept
+	require.NoError(t, d.ops.Record(t.Context(), queue, []servicebus.Received{m}))
+	id := kit.One[uuid.UUID](t, d.Database, `SELECT id FROM dead_letters WHERE sequence_number = `+strconv.FormatInt(d.kept, 10))
+	d.get(t, "/dead-letters/"+id.String(), &letter)
+	return letter
 }
 
-func TestADeadLetterIsKeptOnceAndShown(t *testing.T) {
-	t.Parallel()
-	d := open(t)
-	list := []servicebus.Received{letter(1, `{"a":1}`), letter(2, "\xff\xfe")}
-	list[1].ApplicationProperties["never"] = make(chan int) // no property that AMQP has, and no reason to lose the message
-	for range 2 {
-		require.NoError(t, d.ops.Record(t.Context(), topic, list), "the broker hands out at least once")
+// sent completes and returns what is in the queue, of which there must be n messages.
+func (d *desk) sent(t *testing.T, n int) []*azservicebus.ReceivedMessage {
+	t.Helper()
+	depth, _ := d.broker.Depth(queue)
+	require.Equal(t, n, depth.Active)
+	if n == 0 {
+		return nil
 	}
-	items := d.get(t, "/dead-letters").JSON(t)["items"].([]any)
-	require.Len(t, items, 2)
-	binary, text := items[0].(map[string]any), items[1].(map[string]any)
-	if text["body"] == nil {
-		binary, text = text, binary // recorded in the same millisecond
-	}
-	assert.Equal(t, `{"a":1}`, text["body"])
-	assert.Equal(t, "MaxDeliveryCountExceeded", text["reason"])
-	assert.Equal(t, "ten times", text["description"])
-	assert.Equal(t, topic, text["entity"])
-	assert.Equal(t, "//4=", binary["bodyBase64"])
-	one := d.get(t, "/dead-letters/"+text["id"].(string)).JSON(t)
-	assert.Equal(t, text["messageId"], one["messageId"])
-	assert.Equal(t, http.StatusNotFound, d.Do(t, kit.Call{Method: http.MethodGet, Path: "/api/v1/ops/dead-letters/" + uuid.NewString(), Token: d.admin}).Status)
-}
-
-func TestListsGoOnFromTheirCursor(t *testing.T) {
-	t.Parallel()
-	d := open(t)
-	for n := range int64(5) {
-		require.NoError(t, d.ops.Record(t.Context(), topic, []servicebus.Received{letter(n, "x")}))
-	}
-	seen, path := map[string]bool{}, "/dead-letters?pageSize=2"
-	for pages := 0; ; pages++ {
-		require.Less(t, pages, 4)
-		page := d.get(t, path).JSON(t)
-		for _, item := range page["items"].([]any) {
-			seen[item.(map[string]any)["id"].(string)] = true
-		}
-		next, more := page["nextCursor"].(string)
-		if !more {
-			break
-		}
-		path = "/dead-letters?pageSize=2&cursor=" + next
-	}
-	assert.Len(t, seen, 5)
-}
-
-func TestCX13ARedriveIsANewMessage(t *testing.T) {
-	t.Parallel()
-	d := open(t)
-	m := letter(1, `{"a":1}`)
-	require.NoError(t, d.ops.Record(t.Context(), topic, []servicebus.Received{m}))
-	id := d.get(t, "/dead-letters").JSON(t)["items"].([]any)[0].(map[string]any)["id"].(string)
-
-	require.NoError(t, d.broker.FailSends(topic, standin.Fault{Condition: "com.microsoft:server-busy", Times: 10}))
-	away := d.post(t, "/dead-letters/"+id+"/redrive", "k0")
-	assert.Equal(t, http.StatusServiceUnavailable, away.Status, "%s", away.Body)
-	assert.Len(t, d.get(t, "/dead-letters").JSON(t)["items"], 1, "it still waits")
-	require.Eventually(t, func() bool { return d.post(t, "/dead-letters/"+id+"/redrive", "k1").Status == http.StatusOK }, 20*time.Second, 50*time.Millisecond)
-
-	sent := d.broker.Events(t, 1)[0]
-	assert.Equal(t, `{"a":1}`, string(sent.Body))
-	assert.Equal(t, events.OrderCreated, *sent.Subject)
-	assert.Equal(t, map[string]any{"aggregate": "a"}, sent.ApplicationProperties, "without the broker's reasons")
-	assert.NotEqual(t, m.MessageID, sent.MessageID, "under its old id it would count as a repeat")
-	assert.Empty(t, d.get(t, "/dead-letters").JSON(t)["items"])
-	replay := d.post(t, "/dead-letters/"+id+"/redrive", "k1")
-	assert.Equal(t, "true", replay.Header.Get("Idempotent-Replayed"))
-	depth, _ := d.broker.Depth(topic + "/Subscriptions/" + servicebus.SubscriptionWebhooks)
-	assert.Zero(t, depth.Active, "the same key sends nothing more")
-}
-
-func TestParkedEventsAreShownAndReleasedInOrder(t *testing.T) {
-	t.Parallel()
-	d := open(t)
-	aggregate := uuid.New()
-	require.NoError(t, d.broker.FailSends(topic, standin.Fault{Condition: "com.microsoft:argument-error", Times: 4}))
-	require.NoError(t, d.Pools.Orders.Tx(t.Context(), func(tx pgx.Tx) error {
-		now := time.Now()
-		var list []events.Event
-		for n := range int64(3) {
-			list = append(list, events.Event{ID: postgres.NewID(now), Type: events.OrderCreated, Aggregate: events.Aggregate{Type: "order", ID: aggregate}, Sequence: n + 1, Time: now})
-		}
-		return outbox.Insert(t.Context(), tx, list...)
-	}))
-	require.NoError(t, d.drain.Sweep(t.Context()))
-	first := d.get(t, "/parked-events?pageSize=2").JSON(t)
-	require.Len(t, first["items"], 2)
-	assert.Contains(t, first["items"].([]any)[0].(map[string]any)["reason"], "argument-error")
-	rest := d.get(t, "/parked-events?pageSize=2&cursor="+first["nextCursor"].(string)).JSON(t)
-	require.Len(t, rest["items"], 1)
-	assert.InDelta(t, 3, rest["items"].([]any)[0].(map[string]any)["sequence"], 0)
-
-	released := d.post(t, "/parked-events/"+aggregate.String()+"/release", "k")
-	require.Equal(t, http.StatusAccepted, released.Status, "%s", released.Body)
-	assert.InDelta(t, 3, released.JSON(t)["count"], 0)
-	require.NoError(t, d.drain.Sweep(t.Context()))
-	var order []int64
-	for _, m := range d.broker.Events(t, 3) {
-		order = append(order, m.ApplicationProperties["sequence"].(int64))
-	}
-	assert.Equal(t, []int64{1, 2, 3}, order)
-	assert.Equal(t, http.StatusNotFound, d.post(t, "/parked-events/"+aggregate.String()+"/release", "k2").Status)
-}
-
-func TestOnlyAdminsOperate(t *testing.T) {
-	t.Parallel()
-	d := open(t)
-	token := d.Token(t, "ada", kit.Everything)
-	for _, path := range []string{"/dead-letters", "/parked-events", "/dead-letters/" + uuid.NewString()} {
-		r := d.Do(t, kit.Call{Method: http.MethodGet, Path: "/api/v1/ops" + path, Token: token})
-		assert.Equal(t, http.StatusForbidden, r.Status, path)
-	}
-	r := d.Do(t, kit.Call{Method: http.MethodPost, Path: "/api/v1/ops/parked-events/" + uuid.NewString() + "/release", Token: token, Key: "k"})
-	assert.Equal(t, http.StatusForbidden, r.Status)
-}
-
-func TestSentLettersLeaveAfterNinetyDays(t *testing.T) {
-	t.Parallel()
-	d := open(t)
-	require.NoError(t, d.ops.Record(t.Context(), topic, []servicebus.Received{letter(1, "x"), letter(2, "y"), letter(3, "z")}))
-	d.Exec(t, `UPDATE dead_letters SET redriven_at = now() - CASE sequence_number WHEN 1 THEN interval '91 days' ELSE interval '1 day' END WHERE sequence_number < 3`)
-	n, err := d.ops.Purge(t.Context(), 10)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	client, err := azservicebus.NewClientFromConnectionString(d.broker.Connection, nil)
 	require.NoError(t, err)
-	assert.Equal(t, 1, n)
-	assert.Equal(t, 2, kit.One[int](t, d.Database, "SELECT count(*) FROM dead_letters"))
+	defer func() { _ = client.Close(context.Background()) }()
+	receiver, err := client.NewReceiverForQueue(queue, nil)
+	require.NoError(t, err)
+	list, err := receiver.ReceiveMessages(ctx, n, nil)
+	require.NoError(t, err)
+	for _, m := range list {
+		require.NoError(t, receiver.CompleteMessage(ctx, m, nil))
+	}
+	return list
 }
 
-func TestPoisonIsKeptWithItsReason(t *testing.T) {
+func TestDeadLetterHandedOverTwiceIsStoredOnce(t *testing.T) {
 	t.Parallel()
-	d := open(t)
-	m := letter(1, strings.Repeat("x", 10))
-	require.NoError(t, d.ops.RecordPoison(t.Context(), topic, m, assert.AnError))
-	item := d.get(t, "/dead-letters").JSON(t)["items"].([]any)[0].(map[string]any)
-	assert.Equal(t, "unreadable", item["reason"])
-	assert.Equal(t, assert.AnError.Error(), item["description"])
+	d := newDesk(t)
+	m := servicebus.Received{MessageID: "m", SequenceNumber: 1, Body: []byte("a")}
+	other := servicebus.Received{MessageID: "m", SequenceNumber: 2, Body: []byte("b")} // an equal id, another message
+	require.NoError(t, d.ops.Record(t.Context(), queue, []servicebus.Received{m, other}))
+	require.NoError(t, d.ops.Record(t.Context(), queue, []servicebus.Received{m, other, m}))
+	var page ops.DeadLetterPage
+	d.get(t, "/dead-letters", &page)
+	require.Len(t, page.Items, 2)
+	assert.ElementsMatch(t, []string{"a", "b"}, []string{page.Items[0].Body, page.Items[1].Body})
+}
+
+func TestDeadLetterIsShownWhole(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	at := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
+	got := d.record(t, servicebus.Received{
+		MessageID: "m-1", Subject: "s", ContentType: "application/json", DeliveryCount: 10, EnqueuedTime: at, Body: []byte(`{"ü": 1}`),
+		ApplicationProperties: map[string]any{"DeadLetterReason": "MaxDeliveryCountExceeded", "DeadLetterErrorDescription": "too often", "id": json.Number("9007199254740993")},
+	})
+	assert.Equal(t, []any{queue, "m-1", "s", "application/json", int64(10), "MaxDeliveryCountExceeded", "too often", `{"ü": 1}`},
+		[]any{got.Entity, got.MessageID, got.Subject, got.ContentType, got.DeliveryCount, got.Reason, got.Description, got.Body})
+	assert.True(t, at.Equal(*got.EnqueuedAt))
+	assert.Nil(t, got.RedrivenAt)
+	assert.Nil(t, got.BodyBase64)
+	binary := d.record(t, servicebus.Received{MessageID: "m-2", Body: []byte{0xff, 0}})
+	assert.Equal(t, []byte{0xff, 0}, binary.BodyBase64)
+	assert.Empty(t, binary.Body)
+	assert.Nil(t, binary.EnqueuedAt)
+	assert.NotNil(t, binary.Properties)
+}
+
+// A message that can't be kept would come back for ever, with its whole batch.
+func TestWhatTheDatabaseCannotHoldIsKeptAsNearAsItCan(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for name, properties := range map[string]map[string]any{
+		"channel": {"x": make(chan int), "good": "kept"},
+		"zero":    {"x": "a\x00b", "y\x00": "z", "list": []any{"\x00"}, "good": "kept"},
+		"number":  {"x": json.Number("1e200000"), "good": "kept"},
+	} {
+		got := d.record(t, servicebus.Received{MessageID: name, Body: []byte("a\x00b"), ApplicationProperties: properties})
+		assert.Equal(t, "kept", got.Properties["good"], name)
+		assert.Equal(t, "a\x00b", got.Body, name)
+	}
+	got := d.record(t, servicebus.Received{
+		MessageID: "m\x00", Subject: "s\xff", ContentType: "c\x00",
+		ApplicationProperties: map[string]any{"DeadLetterReason": "r\x00", "DeadLetterErrorDescription": "d\xff"},
+	})
+	assert.Equal(t, []string{"m\uFFFD", "s\uFFFD", "c\uFFFD", "r\uFFFD", "d\uFFFD"}, []string{got.MessageID, got.Subject, got.ContentType, got.Reason, got.Description})
+}
+
+func TestPoisonIsRecordedWithItsCause(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	require.NoError(t, d.ops.RecordPoison(t.Context(), queue, servicebus.Received{
+		MessageID: "p", Body: []byte("?"), ApplicationProperties: map[string]any{"k": "v", "DeadLetterReason": "theirs"},
+	}, assert.AnError))
+	var page ops.DeadLetterPage
+	d.get(t, "/dead-letters", &page)
+	require.Len(t, page.Items, 1)
+	assert.Equal(t, "unreadable", page.Items[0].Reason)
+	assert.Equal(t, assert.AnError.Error(), page.Items[0].Description)
+	assert.Equal(t, "v", page.Items[0].Properties["k"])
+}
+
+func TestDeadLettersAreListedInPages(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for n := range int64(5) {
+		require.NoError(t, d.ops.Record(t.Context(), queue, []servicebus.Received{{MessageID: string(rune('a' + n)), SequenceNumber: n}}))
+		// Ids of one millisecond have no order, so each gets a time of its own.
+		d.Exec(t, `UPDATE dead_letters SET id = $1 WHERE sequence_number = $2`, postgres.NewID(time.UnixMilli(n+1)), n)
+	}
+	var seen, cursor string
+	for range 3 {
+		var page ops.DeadLetterPage
+		d.get(t, "/dead-letters?pageSize=2&cursor="+cursor, &page)
+		for _, item := range page.Items {
+			seen += item.MessageID
+		}
+		cursor = page.NextCursor
+	}
+	assert.Equal(t, "edcba", seen)
+	assert.Empty(t, cursor)
+	got := d.Do(t, kit.Call{Method: http.MethodGet, Path: base + "/dead-letters?cursor=x", Token: d.admin})
+	assert.Equal(t, http.StatusBadRequest, got.Status)
+}
+
+func TestCX13RedriveIsANewMessageAndMarked(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for _, body := range [][]byte{[]byte(`{"a": "ü"}`), {0xff, 0xfe, 0}} {
+		letter := d.record(t, servicebus.Received{
+			MessageID: "old", Subject: "s", ContentType: "application/json", Body: body,
+			ApplicationProperties: map[string]any{
+				"text": "t", "id": json.Number("9007199254740993"), "half": json.Number("0.5"), "yes": true, "none": nil,
+				"DeadLetterReason": "r", "DeadLetterErrorDescription": "d",
+			},
+		})
+		first := d.post(t, "/dead-letters/"+letter.ID.String()+"/redrive", letter.ID.String())
+		require.Equal(t, http.StatusOK, first.Status, "%s", first.Body)
+		again := d.post(t, "/dead-letters/"+letter.ID.String()+"/redrive", letter.ID.String())
+		assert.Equal(t, first.Body, again.Body)
+		m := d.sent(t, 1)[0] // the replay sent nothing
+		assert.NotEqual(t, "old", m.MessageID)
+		assert.NotEmpty(t, m.MessageID)
+		assert.Equal(t, body, m.Body)
+		assert.Equal(t, []string{"s", "application/json"}, []string{*m.Subject, *m.ContentType})
+		assert.Equal(t, map[string]any{"text": "t", "id": int64(9007199254740993), "half": 0.5, "yes": true}, m.ApplicationProperties)
+		d.get(t, "/dead-letters/"+letter.ID.String(), &letter)
+		assert.NotNil(t, letter.RedrivenAt)
+	}
+	var page ops.DeadLetterPage
+	d.get(t, "/dead-letters", &page)
+	assert.Empty(t, page.Items, "what was sent again waits for nobody")
+}
+
+func TestRedriveWithoutABrokerMarksNothing(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	letter := d.record(t, servicebus.Received{MessageID: "m", Body: []byte("x")})
+	require.NoError(t, d.broker.FailSends(queue, standin.Fault{Condition: "com.microsoft:server-busy", Times: 2})) // the client tries twice
+	path := "/dead-letters/" + letter.ID.String() + "/redrive"
+	got := d.post(t, path, "k")
+	assert.Equal(t, http.StatusServiceUnavailable, got.Status, "%s", got.Body)
+	assert.Contains(t, got.Header.Get("Content-Type"), "application/problem+json")
+	assert.Contains(t, got.JSON(t)["type"], "dependency-unavailable")
+	assert.Zero(t, kit.One[int](t, d.Database, `SELECT count(*) FROM dead_letters WHERE redriven_at IS NOT NULL`))
+	assert.Equal(t, http.StatusOK, d.post(t, path, "k").Status, "the key is free for another try")
+	d.sent(t, 1)
+}
+
+func TestRedriveOfWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	assert.Equal(t, http.StatusNotFound, d.post(t, "/dead-letters/"+uuid.NewString()+"/redrive", "a").Status)
+	got := d.Do(t, kit.Call{Method: http.MethodGet, Path: base + "/dead-letters/" + uuid.NewString(), Token: d.admin})
+	assert.Equal(t, http.StatusNotFound, got.Status)
+	require.NoError(t, d.ops.Record(t.Context(), "gone", []servicebus.Received{{MessageID: "m"}}))
+	id := kit.One[uuid.UUID](t, d.Database, `SELECT id FROM dead_letters`)
+	assert.Equal(t, http.StatusNotFound, d.post(t, "/dead-letters/"+id.String()+"/redrive", "b").Status, "nothing sends to it")
+}
+
+func TestOperationsAreForAdmins(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	letter := d.record(t, servicebus.Received{MessageID: "m"})
+	token := d.Token(t, "customer", kit.Everything+" webhook:manage")
+	for _, c := range []kit.Call{
+		{Method: http.MethodGet, Path: "/dead-letters"},
+		{Method: http.MethodGet, Path: "/dead-letters/" + letter.ID.String()},
+		{Method: http.MethodPost, Path: "/dead-letters/" + letter.ID.String() + "/redrive"},
+		{Method: http.MethodGet, Path: "/parked-events"},
+		{Method: http.MethodPost, Path: "/parked-events/" + letter.ID.String() + "/release"},
+	} {
+		c.Path, c.Token, c.Key = base+c.Path, token, "k"
+		assert.Equal(t, http.StatusForbidden, d.Do(t, c).Status, c.Path)
+	}
+	d.sent(t, 0)
+}
+
+func TestCX03ReleaseSendsParkedEventsInOrder(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	a := uuid.New()
+	happen := func(sequences ...int64) {
+		for _, n := range sequences {
+			now := time.Now()
+			require.NoError(t, d.Pools.Orders.Tx(t.Context(), func(tx pgx.Tx) error {
+				return outbox.Insert(t.Context(), tx, events.Event{
+					ID: postgres.NewID(now), Type: events.OrderCreated, Aggregate: events.Aggregate{Type: "order", ID: a}, Sequence: n, Time: now,
+				})
+			}))
+		}
+	}
+	happen(1, 2, 3)
+	// The batch, and then its first message alone; the client tries each of them twice.
+	require.NoError(t, d.broker.FailSends(servicebus.TopicOrderEvents, standin.Fault{Condition: "com.microsoft:argument-error", Times: 4}))
+	require.NoError(t, d.drain.Sweep(t.Context()))
+	var seen []int64
+	for cursor, more := "", true; more; more = cursor != "" {
+		var page ops.ParkedPage
+		d.get(t, "/parked-events?pageSize=2&cursor="+cursor, &page)
+		for _, e := range page.Items {
+			seen = append(seen, e.Sequence)
+			assert.Equal(t, a, e.AggregateID)
+			assert.False(t, e.Released)
+			assert.NotEmpty(t, e.Reason)
+			assert.Positive(t, e.Bytes)
+		}
+		cursor = page.NextCursor
+	}
+	require.Equal(t, []int64{1, 2, 3}, seen)
+
+	happen(4)
+	got := d.post(t, "/parked-events/"+a.String()+"/release", "k")
+	require.Equal(t, http.StatusAccepted, got.Status, "%s", got.Body)
+	assert.InEpsilon(t, 3, got.JSON(t)["count"], 0)
+	assert.Equal(t, []uuid.UUID{a}, d.nudged)
+	require.NoError(t, d.drain.Sweep(t.Context()))
+	var order []string
+	for _, m := range d.broker.Events(t, 4) {
+		var e struct{ Sequence string }
+		require.NoError(t, json.Unmarshal(m.Body, &e))
+		order = append(order, e.Sequence)
+	}
+	assert.Equal(t, "1 2 3 4", strings.Join(order, " "))
+	assert.Equal(t, http.StatusNotFound, d.post(t, "/parked-events/"+a.String()+"/release", "k2").Status, "nothing is parked any more")
+}
+
+func TestPurgeLeavesWhatIsYoungOrWaits(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	for n, age := range []string{"NULL", "now() - interval '89 days'", "now() - interval '91 days'", "now() - interval '92 days'"} {
+		require.NoError(t, d.ops.Record(t.Context(), queue, []servicebus.Received{{SequenceNumber: int64(n)}}))
+		d.Exec(t, `UPDATE dead_letters SET received_at = now() - interval '1 year', redriven_at = `+age+` WHERE sequence_number = $1`, n)
+	}
+	for _, want := range []int{1, 1, 0} {
+		n, err := d.ops.Purge(t.Context(), 1)
+		require.NoError(t, err)
+		assert.Equal(t, want, n)
+	}
+	assert.Equal(t, "0 1", kit.One[string](t, d.Database, `SELECT string_agg(sequence_number::text, ' ' ORDER BY sequence_number) FROM dead_letters`))
 }

@@ -1,12 +1,12 @@
 // Package orders takes orders: it places, reads, lists, cancels and confirms them.
 //
 // The promise is that an order exists exactly once per Idempotency-Key, with its stock taken, its prices as they
-// were and its event in the outbox, or not at all; and that no unit is sold twice. One transaction does it
-// (lane.go): it locks the products in id order, looks for the key in a statement of its own, decides in Go
-// (decide.go) and writes everything at once.
+// were and its event in the outbox, or not at all; and that no unit is sold twice. Orders that wait at the same
+// moment share one transaction (lane.go, batch.go): it locks the products in id order, looks for the keys in a
+// statement of its own, decides each order in Go (decide.go) and writes everything at once.
 //
-// Read order.go (what an order is), decide.go (who gets what), lane.go (the transaction), then place.go and
-// cancel.go (the use cases) and http.go (how they are called).
+// Read order.go (what an order is), decide.go (who gets what), lane.go (who commits with whom), batch.go (the
+// transaction), then place.go and cancel.go (the use cases) and http.go (how they are called).
 package orders
 
 import (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type Options struct {
 	// AvailabilityChanged is told, after a commit, which products became sold out or came back, with their new
 	// sequence.
 	AvailabilityChanged func(context.Context, map[uuid.UUID]int64)
+	Logger              *slog.Logger // nil: the default one
 	// Nudge is told, after a commit, of which aggregates there are new events to send; nil tells nobody.
 	Nudge func(aggregates ...uuid.UUID)
 }
@@ -48,13 +50,19 @@ func New(o Options) (*Orders, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making order_creation_total: %w", err)
 	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
 	if o.Nudge == nil {
 		o.Nudge = func(...uuid.UUID) {}
 	}
 	scheme := &numberKey{pool: o.Pools.Orders}
 	orders := &Orders{
 		Options: o, created: created,
-		lane: &lane{pool: o.Pools.Orders, numbers: scheme.load, changed: o.AvailabilityChanged, nudge: o.Nudge},
+		lane: &lane{pool: o.Pools.Orders, numbers: scheme.load, changed: o.AvailabilityChanged, nudge: o.Nudge, logger: o.Logger},
+	}
+	if err := orders.lane.watch(); err != nil {
+		return nil, err
 	}
 	orders.register()
 	return orders, nil
@@ -89,11 +97,7 @@ func (o *Orders) Place(ctx context.Context, draft Draft, key idempotency.Request
 		refuse: func(problem *rest.Problem) rest.Answer { return o.API.Refuse(ctx, problem) },
 	}
 	answer, err := o.Keys.Guard(ctx, key, func(ctx context.Context) (rest.Answer, time.Duration, error) {
-		answer, left, err := o.lane.commit(ctx, p)
-		if idempotency.IsDuplicate(err) {
-			return o.Keys.Stored(ctx, key) // another transaction with this key was faster
-		}
-		return answer, left, err
+		return o.lane.commit(ctx, p)
 	})
 	if !answer.Replayed && !errors.Is(err, idempotency.ErrInFlight) && !errors.Is(err, idempotency.ErrKeyReused) {
 		o.count(ctx, err == nil && answer.Status == http.StatusCreated)

@@ -22,8 +22,8 @@ WHERE product_id = ANY($1) ORDER BY product_id FOR NO KEY UPDATE`
 const pricesSQL = `/* Orders.Prices */
 SELECT id, sku, name, price_minor, currency FROM products WHERE id = ANY($1)`
 
-// ticketSQL gives an order its time, by the database's clock, and its place in the sequence of numbers.
-const ticketSQL = `/* Orders.Ticket */ SELECT clock_timestamp(), nextval('order_number_seq')`
+// ticketsSQL gives orders their time, by the database's clock, and their places in the sequence of numbers.
+const ticketsSQL = `/* Orders.Tickets */ SELECT statement_timestamp(), nextval('order_number_seq') FROM generate_series(1, $1)`
 
 // takeSQL moves stock by the given deltas. There is no guard in it: the rows are locked and the deltas decided
 // against them, and should that ever be wrong, CHECK (available >= 0) fails the whole transaction.
@@ -32,13 +32,15 @@ UPDATE inventory i SET available = i.available + d.delta, sequence = i.sequence 
 FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS d (product_id, delta, bump)
 WHERE i.product_id = d.product_id`
 
-const insertOrderSQL = `/* Orders.Insert */
+const insertOrdersSQL = `/* Orders.Insert */
 INSERT INTO orders (id, order_number, customer_key, customer_id, status, shipping_address, currency, total_minor, created_at, updated_at)
-VALUES ($1, $2, $3, $4, 'Pending', $5, $6, $7, $8, $8)`
+SELECT id, number, customer_key, customer_id, 'Pending', address, currency, total, at, at
+FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::jsonb[], $6::text[], $7::bigint[], $8::timestamptz[])
+    AS o (id, number, customer_key, customer_id, address, currency, total, at)`
 
 const insertLinesSQL = `/* Orders.InsertLines */
 INSERT INTO order_lines (order_id, line, product_id, sku, name, quantity, unit_price_minor)
-SELECT $1, l.* FROM unnest($2::int[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::bigint[]) AS l`
+SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::int[], $7::bigint[])`
 
 const orderColumns = `id, order_number, status, customer_id, customer_key, shipping_address, currency, total_minor,
 	COALESCE(cancel_reason, ''), version, created_at`

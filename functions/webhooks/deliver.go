@@ -24,7 +24,7 @@ func (w *Webhooks) Deliver(ctx context.Context, m servicebus.Received) error {
 		err = errors.New("no endpoint")
 	}
 	if err != nil {
-		return w.Poison(ctx, m, err)
+		return w.Poison(ctx, servicebus.QueueWebhookDelivery, m, err)
 	}
 	switch {
 	case wake.Probe:

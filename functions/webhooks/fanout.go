@@ -92,7 +92,7 @@ func (w *Webhooks) FanOut(ctx context.Context, messages []servicebus.Received) e
 			e, err := parseEvent(m.Body, now)
 			if err != nil {
 				// Its neighbours are not held up by it.
-				if err := w.Poison(ctx, m, err); err != nil {
+				if err := w.Poison(ctx, servicebus.TopicOrderEvents, m, err); err != nil {
 					return fmt.Errorf("keeping a message that is not ours: %w", err)
 				}
 				continue

@@ -55,9 +55,9 @@ type Options struct {
 	Send func(context.Context, []servicebus.Message) (int, error)
 	// Nudge is told, after a commit, of which aggregates there are new events to send; nil tells nobody.
 	Nudge func(aggregates ...uuid.UUID)
-	// Poison keeps a message that is not ours, with the reason; its error gives the message back to the broker. It
-	// must know a message that it has seen. nil writes it to the log.
-	Poison func(context.Context, servicebus.Received, error) error
+	// Poison keeps a message of an entity that is not ours, with the reason; its error gives the message back to the
+	// broker. It must know a message that it has seen. nil writes it to the log.
+	Poison func(ctx context.Context, entity string, m servicebus.Received, why error) error
 	Limits Limits
 }
 
@@ -117,8 +117,8 @@ func New(o Options) (*Webhooks, error) {
 		o.Nudge = func(...uuid.UUID) {}
 	}
 	if o.Poison == nil {
-		o.Poison = func(ctx context.Context, m servicebus.Received, err error) error {
-			o.Logger.ErrorContext(ctx, "a message is not ours", "message", m.MessageID, "error", err)
+		o.Poison = func(ctx context.Context, entity string, m servicebus.Received, err error) error {
+			o.Logger.ErrorContext(ctx, "a message is not ours", "entity", entity, "message", m.MessageID, "error", err)
 			return nil
 		}
 	}

@@ -35,6 +35,7 @@ var ErrNotFound = errors.New("not found")
 type Entry struct {
 	Body    []byte
 	ETag    string
+	Link    string // the Link header that belongs to it, for pages
 	Version int64
 }
 
@@ -63,7 +64,9 @@ type Cache struct {
 	flight singleflight.Group
 	// flushed is when the subscription was last interrupted: entries older than that missed messages.
 	flushed atomic.Int64
-	stats   stats
+	// generation moves with everything that was changed or may have been missed.
+	generation atomic.Int64
+	stats      stats
 }
 
 // item is an entry in memory. A dropped one stays as a tombstone that carries the version it was dropped for.
@@ -231,6 +234,10 @@ func (c *Cache) keep(id string, fresh *item) {
 	})
 }
 
+// Generation moves whenever an entry is dropped or a message may have been lost. Pages that are made of many entries
+// carry it in their key: what changes one of them makes all of them new.
+func (c *Cache) Generation() int64 { return c.generation.Load() }
+
 // drop makes the entry of id unusable here, and anything older than version unable to come back. A load under way
 // may have read the old value: those who wait for it get it, those who come now start their own.
 func (c *Cache) drop(id string, version int64) {
@@ -241,6 +248,7 @@ func (c *Cache) drop(id string, version int64) {
 		return &item{Entry: Entry{Version: version}, dropped: true, at: c.o.Now()}, otter.WriteOp
 	})
 	c.flight.Forget(id)
+	c.generation.Add(1)
 }
 
 // jittered spreads expiries, so that what was filled together does not expire together.

@@ -30,6 +30,7 @@ return 1`)
 
 type record struct {
 	ETag string    `json:"e"`
+	Link string    `json:"l,omitempty"`
 	At   time.Time `json:"t"`
 	Body []byte    `json:"b"`
 }
@@ -54,7 +55,7 @@ func (c *Cache) fetch(ctx context.Context, id string) (entry Entry, at time.Time
 	if entry.Version, err = strconv.ParseInt(version, 10, 64); err != nil || value == "" || json.Unmarshal([]byte(value), &rec) != nil {
 		return Entry{}, time.Time{}, false
 	}
-	entry.Body, entry.ETag = rec.Body, rec.ETag
+	entry.Body, entry.ETag, entry.Link = rec.Body, rec.ETag, rec.Link
 	return entry, rec.At, true
 }
 
@@ -62,7 +63,7 @@ func (c *Cache) store(ctx context.Context, id string, entry Entry, at time.Time)
 	if c.o.Redis == nil {
 		return
 	}
-	value, err := json.Marshal(record{ETag: entry.ETag, At: at, Body: entry.Body})
+	value, err := json.Marshal(record{ETag: entry.ETag, Link: entry.Link, At: at, Body: entry.Body})
 	if err == nil {
 		err = storeScript.Run(ctx, c.o.Redis, []string{c.key(id)}, entry.Version, value, jittered(c.o.TTL).Milliseconds()).Err()
 	}
@@ -107,6 +108,7 @@ func (c *Cache) Listen(ctx context.Context) {
 			switch m := m.(type) {
 			case *redis.Subscription:
 				c.flushed.Store(c.o.Now().UnixNano())
+				c.generation.Add(1)
 			case *redis.Message:
 				version, err := strconv.ParseInt(m.Payload, 10, 64)
 				if err != nil {
@@ -125,6 +127,7 @@ func (c *Cache) forget(id string, version int64, whole bool) {
 	if whole {
 		c.memory.Invalidate(id)
 		c.flight.Forget(id)
+		c.generation.Add(1)
 		return
 	}
 	c.drop(id, version)

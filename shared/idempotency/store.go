@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -48,6 +49,85 @@ func SaveArgs(req Request, a Answer) ([]any, error) {
 	return []any{digest[:], req.Fingerprint[:], a.Status, h, a.Body}, nil
 }
 
+// The same for several keys at once: $1 are digests, and of SaveAllSQL the other columns beside them. SaveAllSQL
+// inserts in the order of the digests, as every transaction must that stores more than one.
+const (
+	FindAllSQL = `/* Idempotency.FindAll */
+SELECT digest, fingerprint, status, header, body, extract(epoch FROM expires_at - now())::float8
+FROM idempotency_keys
+WHERE digest = ANY ($1)`
+
+	DropAllExpiredSQL = `/* Idempotency.DropAllExpired */
+DELETE FROM idempotency_keys WHERE digest = ANY ($1) AND expires_at <= now()`
+
+	SaveAllSQL = `/* Idempotency.SaveAll */
+INSERT INTO idempotency_keys (digest, fingerprint, status, header, body)
+SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::smallint[], $4::jsonb[], $5::bytea[]) AS k (digest, fingerprint, status, header, body)
+ORDER BY digest`
+)
+
+// Saved is a key with the answer to store under it.
+type Saved struct {
+	Request Request
+	Answer  Answer
+}
+
+// SaveAllArgs are the arguments of SaveAllSQL.
+func SaveAllArgs(list []Saved) ([]any, error) {
+	n := len(list)
+	digests, fingerprints, headers, bodies := make([][]byte, n), make([][]byte, n), make([][]byte, n), make([][]byte, n)
+	statuses := make([]int16, n)
+	for i, s := range list {
+		h, err := s.Answer.header()
+		if err != nil {
+			return nil, fmt.Errorf("storing an answer: %w", err)
+		}
+		digest := s.Request.Digest()
+		digests[i], fingerprints[i], statuses[i] = digest[:], s.Request.Fingerprint[:], int16(s.Answer.Status) //nolint:gosec // a status
+		headers[i], bodies[i] = h, s.Answer.Body
+	}
+	return []any{digests, fingerprints, statuses, headers, bodies}, nil
+}
+
+// Row is what is stored of a key, before it is compared with a request.
+type Row struct {
+	fingerprint, header, body []byte
+	status                    int
+	left                      float64
+}
+
+// ScanAll reads the rows of FindAllSQL by their digests.
+func ScanAll(rows pgx.Rows) (map[[sha256.Size]byte]Row, error) {
+	found := make(map[[sha256.Size]byte]Row)
+	var (
+		digest []byte
+		r      Row
+	)
+	_, err := pgx.ForEachRow(rows, []any{&digest, &r.fingerprint, &r.status, &r.header, &r.body, &r.left}, func() error {
+		found[[sha256.Size]byte(digest)] = r
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading stored answers: %w", err)
+	}
+	return found, nil
+}
+
+// For compares the row with a request, as ScanFound does.
+func (r Row) For(req Request) (*Found, error) {
+	if r.left <= 0 {
+		return &Found{Expired: true}, nil
+	}
+	if string(r.fingerprint) != string(req.Fingerprint[:]) {
+		return nil, ErrKeyReused
+	}
+	answer, err := stored(r.status, r.header, r.body)
+	if err != nil {
+		return nil, err
+	}
+	return &Found{Answer: answer, Left: time.Duration(r.left * float64(time.Second))}, nil
+}
+
 // Found is what the row of a key says.
 type Found struct {
 	Answer  Answer
@@ -61,25 +141,11 @@ func ScanFound(rows pgx.Rows, req Request) (*Found, error) {
 	if !rows.Next() {
 		return nil, rows.Err()
 	}
-	var (
-		fingerprint, h, body []byte
-		status               int
-		left                 float64
-	)
-	if err := rows.Scan(&fingerprint, &status, &h, &body, &left); err != nil {
+	var r Row
+	if err := rows.Scan(&r.fingerprint, &r.status, &r.header, &r.body, &r.left); err != nil {
 		return nil, fmt.Errorf("reading a stored answer: %w", err)
 	}
-	if left <= 0 {
-		return &Found{Expired: true}, nil
-	}
-	if string(fingerprint) != string(req.Fingerprint[:]) {
-		return nil, ErrKeyReused
-	}
-	answer, err := stored(status, h, body)
-	if err != nil {
-		return nil, err
-	}
-	return &Found{Answer: answer, Left: time.Duration(left * float64(time.Second))}, nil
+	return r.For(req)
 }
 
 // IsDuplicate tells whether a transaction failed because another one committed its key first. The caller rolls

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 )
 
 // ErrUnavailable says that PostgreSQL could not be asked, or not in time: the caller may try again later.
@@ -71,7 +73,7 @@ func Open(ctx context.Context, url string, budget Budget) (*Pools, error) {
 		config.ConnConfig.ConnectTimeout = 2 * time.Second
 		config.ConnConfig.RuntimeParams["application_name"] = "order-catalog-" + p.name
 		config.ConnConfig.Tracer = observe
-		config.AfterConnect = pools.learnTimeline
+		config.AfterConnect = pools.prepare
 		pool, err := pgxpool.NewWithConfig(ctx, config)
 		if err != nil {
 			return nil, fmt.Errorf("making the %s pool: %w", p.name, err)
@@ -103,9 +105,11 @@ func (p *Pools) Timeline() string {
 	return ""
 }
 
-// learnTimeline reads the timeline on each new connection: connections to the old primary die with it, so the
+// prepare readies each new connection, and reads the timeline on it: connections to the old primary die with it, so the
 // first one to the new primary is where the change shows.
-func (p *Pools) learnTimeline(ctx context.Context, conn *pgx.Conn) error {
+func (p *Pools) prepare(ctx context.Context, conn *pgx.Conn) error {
+	// Ids go over the wire as their sixteen bytes; without this as text, by way of reflection.
+	pgxuuid.Register(conn.TypeMap())
 	const query = `/* Connect.Timeline */ SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END`
 	var timeline string
 	if err := conn.QueryRow(ctx, query).Scan(&timeline); err != nil {
@@ -165,6 +169,10 @@ func Code(err error) string {
 	}
 	return ""
 }
+
+// RolledBack tells whether the server undid a transaction for another one's sake (deadlock, serialisation): what it
+// did may succeed when it is tried again.
+func RolledBack(err error) bool { return strings.HasPrefix(Code(err), "40") }
 
 // UniqueViolation is the SQLSTATE of an insert that met an existing key.
 const UniqueViolation = "23505"

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -24,8 +26,9 @@ const maxBody = 256 << 10
 
 type apiKey struct{}
 
-// admit is what stands between the router and the decoder, cheapest refusal first: token, policy, key, body.
+// admit is what stands between the router and the decoder, cheapest refusal first: token, policy, a permit, key, body.
 func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Context)) {
+	class := op.class()
 	return func(hc huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
 		call := From(r.Context())
@@ -33,38 +36,58 @@ func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Contex
 		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), apiKey{}, a), a.config.Deadline)
 		defer cancel()
 		r = r.WithContext(ctx)
-		err := a.check(r, w, call, op, body)
-		if err != nil {
+		if err := a.authorize(r, call, op); err != nil {
 			a.fail(w, r, err)
 			return
 		}
+		// Before the body is read: a refusal must cost next to nothing.
+		if gate := a.config.Admission; gate != nil {
+			if err := gate.Enter(ctx, class); err != nil {
+				a.fail(w, r, err)
+				return
+			}
+			defer func() { gate.Leave(class, call.worked()) }()
+		}
+		if err := a.check(r, w, call, op, body); err != nil {
+			a.fail(w, r, err)
+			return
+		}
+		call.began = time.Now()
 		next(humago.NewContext(hc.Operation(), r, w))
 	}
 }
 
-func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Operation, body bool) error {
+// authorize tells whether the caller may do this at all.
+func (a *API) authorize(r *http.Request, call *Call, op Operation) error {
 	ctx := r.Context()
 	if r.URL.RawQuery != "" {
-		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
 			// What can't be parsed would be left out: a cursor lost on the way would start the list again.
 			return NewProblem(Malformed, "The query is not in the form of a URL's.")
 		}
-	}
-	if op.Policy != nil {
-		token, err := auth.Bearer(r)
-		if err != nil {
-			return err
-		}
-		if call.Caller, err = a.config.Verifier.Verify(ctx, token); err != nil {
-			return err
-		}
-		if err := op.Policy.Check(call.Caller); err != nil {
-			return err
-		}
-		if err := a.config.Ready(ctx); err != nil {
-			return err
+		if !plainText(query) {
+			return NewProblem(Malformed, "The query holds bytes that are not UTF-8 text, or the character U+0000.")
 		}
 	}
+	if op.Policy == nil {
+		return nil
+	}
+	token, err := auth.Bearer(r)
+	if err != nil {
+		return err
+	}
+	if call.Caller, err = a.config.Verifier.Verify(ctx, token); err != nil {
+		return err
+	}
+	if err := op.Policy.Check(call.Caller); err != nil {
+		return err
+	}
+	return a.config.Ready(ctx)
+}
+
+// check reads the request: its key and its body.
+func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Operation, body bool) error {
 	if op.Keyed {
 		key, err := idempotency.ParseKey(r.Header.Values("Idempotency-Key"))
 		if err != nil {
@@ -107,6 +130,9 @@ func (a *API) readBody(r *http.Request, w http.ResponseWriter, call *Call) error
 	if call.canonical, err = idempotency.Canonical(raw.Bytes()); err != nil {
 		return err
 	}
+	if holdsNUL(call.canonical) {
+		return NewProblem(Malformed, "The body holds the character U+0000, which no text here may.")
+	}
 	r.Body = io.NopCloser(&raw)
 	r.Header.Set("Content-Type", "application/json") // checked above; the library knows one spelling only
 	return nil
@@ -121,6 +147,35 @@ func unmarshal(raw []byte, v any) error {
 		return fmt.Errorf("the value of %s is out of range", misfit.Field)
 	}
 	return err
+}
+
+// holdsNUL tells whether a canonical JSON text has U+0000 in one of its strings: PostgreSQL can't store it. It is
+// always escaped there; after an odd number of backslashes it is the text \\u0000 and harmless.
+func holdsNUL(canonical []byte) bool {
+	for from := 0; ; {
+		i := bytes.Index(canonical[from:], []byte(`\u0000`))
+		if i < 0 {
+			return false
+		}
+		at := from + i
+		before := at - len(bytes.TrimRight(canonical[:at], `\`))
+		if before%2 == 0 {
+			return true
+		}
+		from = at + 1
+	}
+}
+
+// plainText tells whether all of a query is text that a database can hold.
+func plainText(query url.Values) bool {
+	for name, values := range query {
+		for _, value := range append(values, name) {
+			if !utf8.ValidString(value) || strings.ContainsRune(value, 0) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // fail is where every error of a request ends: logged or told, once.

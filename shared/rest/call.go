@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"crypto/sha256"
+	"time"
 
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/idempotency"
@@ -17,6 +18,16 @@ type Call struct {
 	key         string
 	fingerprint [sha256.Size]byte
 	canonical   []byte
+	began       time.Time // when the request was whole
+}
+
+// worked is how long the work on the call has taken so far, 0 before it. How long a client took to send its body says
+// nothing about us, and what is refused for its form nothing about the work.
+func (c *Call) worked() time.Duration {
+	if c.began.IsZero() {
+		return 0
+	}
+	return time.Since(c.began)
 }
 
 type callKey struct{}

@@ -9,6 +9,8 @@ type ProblemKind struct {
 	Status int
 	// Explain says what happened, Mend what the caller can do about it.
 	Explain, Mend string
+	// Type is the URI of a kind that IANA has registered, "" for one of ours. It has no page here.
+	Type string
 	// Standard kinds have no page: type about:blank, title the status's own (RFC 9457, section 4.2.1).
 	Standard bool
 }
@@ -114,6 +116,14 @@ var (
 		Slug: "dependency-unavailable", Title: "Temporarily unavailable", Status: 503,
 		Explain: "Something the service needs does not answer. Nothing was done, or it was done whole and a repeat with the same key tells.",
 		Mend:    "Repeat the request with the same Idempotency-Key after the seconds in Retry-After.",
+	}
+
+	// Overloaded is answered before any work: it says that the service is busy, not that the caller did too much.
+	Overloaded = ProblemKind{
+		Slug: "temporary-reduced-capacity", Title: "Temporarily not enough capacity", Status: 503,
+		Type:    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity",
+		Explain: "More requests are here than can be answered in time. Nothing was done and no quota was used.",
+		Mend:    "Repeat the request, with the same Idempotency-Key if it has one, after the seconds in Retry-After.",
 	}
 
 	methodNotAllowed = ProblemKind{Title: http.StatusText(http.StatusMethodNotAllowed), Status: http.StatusMethodNotAllowed, Standard: true}

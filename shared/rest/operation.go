@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/resilience"
 )
 
 // Config is what the edge is made of.
@@ -29,6 +30,8 @@ type Config struct {
 	Ready func(context.Context) error
 	// Deadline bounds a request's work; well below the host's functionTimeout, which kills the process.
 	Deadline time.Duration
+	// Admission bounds how many operations are worked on at once; nil bounds nothing.
+	Admission *resilience.Limiter
 }
 
 // API is the set of operations and the document of them.
@@ -76,6 +79,8 @@ type Operation struct {
 	Tag                  string
 	// Policy is what the caller needs; nil lets everybody in.
 	Policy *auth.Policy
+	// Class is whose turn the operation is when there is more to do than can be done; nil leaves it to tag and method.
+	Class *resilience.Class
 	// Keyed operations need an Idempotency-Key.
 	Keyed bool
 	// Status and Response are the usual answer: Response is a value of its body's type.
@@ -85,6 +90,21 @@ type Operation struct {
 	Problems []ProblemKind
 	// NotModified says that a conditional GET may answer 304.
 	NotModified bool
+}
+
+// class is the operation's class. A write on orders or carts is a step of a checkout; their reads are lists and pages
+// that a client can ask for again.
+func (op Operation) class() resilience.Class {
+	switch {
+	case op.Class != nil:
+		return *op.Class
+	case (op.Tag == "Orders" || op.Tag == "Carts") && op.Method != http.MethodGet:
+		return resilience.Checkout
+	case op.Tag == "Orders" || op.Tag == "Carts" || op.Tag == "Catalog":
+		return resilience.Browse
+	default:
+		return resilience.Rest
+	}
 }
 
 // Register adds an operation. I is the typed request: fields with path, query or header tags, and Body.
@@ -165,6 +185,9 @@ func (a *API) describe(h *huma.Operation, op Operation, body bool) {
 
 	kinds := slices.Clone(op.Problems)
 	kinds = append(kinds, Malformed, Validation, DependencyUnavailable, internalError)
+	if a.config.Admission != nil {
+		kinds = append(kinds, Overloaded)
+	}
 	if op.Policy != nil {
 		h.Security = []map[string][]string{{"bearer": {}}}
 		kinds = append(kinds, Unauthorized)

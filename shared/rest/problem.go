@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/resilience"
 )
 
 // Problem is an error that says what the caller can do (RFC 9457). Its cause, if any, stays in the log.
@@ -71,7 +73,10 @@ func (a *API) Refuse(ctx context.Context, p *Problem) Answer {
 		Type: "about:blank", Title: p.Kind.Title, Status: p.Kind.Status, Detail: p.Detail, Errors: p.Errors,
 		Instance: call.path + "#" + call.Correlation, CorrelationID: call.Correlation,
 	}
-	if !p.Kind.Standard {
+	switch {
+	case p.Kind.Type != "":
+		doc.Type = p.Kind.Type
+	case !p.Kind.Standard:
 		doc.Type = a.config.ProblemBase + "/docs/problems/" + p.Kind.Slug
 	}
 	body, err := json.Marshal(doc)
@@ -125,6 +130,9 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 	case errors.As(err, &forbidden):
 		p = NewProblem(Forbidden, "%s.", sentence(err.Error()))
 		p.authenticate = `Bearer realm="order-catalog", error="insufficient_scope", scope="` + forbidden.Scope + `"`
+	case errors.Is(err, resilience.ErrRefused): // counted by the limiter; a line each would be work when there is too much
+		p = &Problem{Kind: Overloaded, Detail: "The service has more requests than it can answer in time."}
+		p.retryAfter = overload[rand.IntN(len(overload))] //nolint:gosec // spreads clients, keeps no secret
 	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, auth.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		a.config.Logger.WarnContext(ctx, "unavailable", "operation", From(ctx).Operation, "error", err, "correlation_id", From(ctx).Correlation)
@@ -136,6 +144,9 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 	}
 	return p
 }
+
+// overload is when to come back, in seconds: not all at the same moment.
+var overload = [...]string{"1", "2", "3"}
 
 // ourFault is all that a caller hears of a failure. Whoever answers with it has logged the cause and the id.
 func ourFault() *Problem {

@@ -92,6 +92,8 @@ func (w *world) start(t *testing.T, databaseURL string, limits host.Limits, sett
 			"AUTH_ISSUER=" + w.issuer.URL(), "AUTH_AUDIENCE=" + issuer.Audience,
 			"SERVICEBUS_CONNECTION=" + w.broker.Connection,
 			"WEBHOOK_SECRET=a secret for the end-to-end tests only", "WEBHOOK_ALLOW_LOOPBACK=true",
+			// The machine may be slow with other tests: the edge shall not take that for overload.
+			"ADMISSION_TARGET=5s", "ADMISSION_WAIT=5s",
 			"JWT_SIGNING_KEY=a key for the end-to-end tests only",
 		}, settings...),
 	})

@@ -19,6 +19,7 @@ import (
 	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/outbox"
 	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/shared/signature"
 	"github.com/company/order-catalog-service/tests/kit"
 )
@@ -241,4 +242,31 @@ func TestTenThousandEventsToOneSlowEndpointDelayNoOrder(t *testing.T) {
 	t.Logf("%d orders beside the backlog, the longest %s; the slow endpoint was told of %d events meanwhile", count-2, longest, len(slow.heard))
 	assert.Less(t, longest, 3*time.Second)
 	assert.Less(t, len(slow.heard), backlog/2, "the backlog is gone: nothing was tested")
+}
+
+// TestAMessageThatNobodyCanReadIsKeptAndSentAgain goes from a queue to the operator's list and back to the same queue.
+func TestAMessageThatNobodyCanReadIsKeptAndSentAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := readContract(t, w.start(t, w.AppURL, host.Limits{}))
+	admin := w.shopToken(t)
+	_, err := w.broker.Client(t).Sender(servicebus.QueueWebhookDelivery).Send(t.Context(), []servicebus.Message{{ID: "odd", Body: []byte("?")}})
+	require.NoError(t, err)
+	var page struct {
+		Items []struct{ ID, Entity, Body, Reason string }
+	}
+	list := func(n int) bool {
+		got := s.do(t, http.StatusOK, call{method: http.MethodGet, path: "/api/v1/ops/dead-letters", token: admin})
+		require.NoError(t, json.Unmarshal(got.body, &page))
+		return len(page.Items) == n
+	}
+	require.Eventually(t, func() bool { return list(1) }, 20*time.Second, 50*time.Millisecond)
+	assert.Equal(t, servicebus.QueueWebhookDelivery, page.Items[0].Entity)
+	assert.Equal(t, "?", page.Items[0].Body)
+	assert.Equal(t, "unreadable", page.Items[0].Reason)
+	first := page.Items[0].ID
+
+	s.do(t, http.StatusOK, call{method: http.MethodPost, path: "/api/v1/ops/dead-letters/" + first + "/redrive", token: admin, key: uuid.NewString()})
+	require.Eventually(t, func() bool { return list(1) && page.Items[0].ID != first }, 20*time.Second, 50*time.Millisecond,
+		"sent again it is still unreadable, and kept again")
 }

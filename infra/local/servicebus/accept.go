@@ -35,13 +35,9 @@ func (e *entity) check(m *message) error {
 // sender only wants to know that the message is there.
 func (e *entity) accept(m *message) int64 {
 	now := e.broker.now()
-	if id := m.ensureID(); e.DuplicateWindow > 0 {
-		if e.recent.seen(id, now, e.DuplicateWindow) {
-			return 0
-		}
-		e.recent.add(id, now)
-		e.broker.journalSeen(e, id, now)
-		e.wakeAt(now.Add(e.DuplicateWindow))
+	id := m.ensureID()
+	if e.DuplicateWindow > 0 && e.recent.seen(id, now, e.DuplicateWindow) {
+		return 0
 	}
 	e.seq++
 	due := m.scheduledFor()
@@ -55,6 +51,13 @@ func (e *entity) accept(m *message) int64 {
 		e.fanOut(m, e.seq, now, 0)
 	default:
 		e.activate(e.put(m, e.seq, e.seq, now, 0))
+	}
+	if e.DuplicateWindow > 0 {
+		// After the message: a journal that was cut off between the two would remember an id whose message is not
+		// there, and drop it when it is sent again. This way it is there twice at worst.
+		e.recent.add(id, now)
+		e.broker.journalSeen(e, id, now)
+		e.wakeAt(now.Add(e.DuplicateWindow))
 	}
 	return e.seq
 }

@@ -2,6 +2,7 @@ package servicebus
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/company/order-catalog-service/infra/local/servicebus/amqp"
 )
 
 // configured makes a broker with an entity of each kind over a journal.
@@ -211,4 +214,37 @@ func TestAForeignFileIsNoJournal(t *testing.T) {
 	t.Parallel()
 	_, err := New(Options{Journal: filepath.Join(".", "config.json")})
 	require.ErrorContains(t, err, "no journal")
+}
+
+// TestKilledInTheMiddleOfAWriteNothingSentAgainIsDropped cuts the journal off after each of its bytes, as a kill in the
+// middle of a write may. A sender without an answer sends again: the message must be there then, whether the id was
+// remembered or not.
+func TestKilledInTheMiddleOfAWriteNothingSentAgainIsDropped(t *testing.T) {
+	t.Parallel()
+	path := journalIn(t)
+	b := configured(t, Options{Journal: path})
+	before := sizeOf(t, path)
+	send(t, client(t, b), "t", az("first"), az("second"))
+	require.NoError(t, b.Close())
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+
+	for end := int(before); end <= len(whole); end++ {
+		cut := journalIn(t)
+		require.NoError(t, os.WriteFile(cut, whole[:end], 0o600))
+		b := configured(t, Options{Journal: cut})
+		b.mu.Lock()
+		for _, id := range []string{"first", "second"} {
+			list := make([]any, propMessageID+1)
+			list[propMessageID] = id
+			b.entities["t"].accept(&message{properties: amqp.Performative(sectionProperties, list...)})
+		}
+		b.mu.Unlock()
+		there := map[any]bool{}
+		for _, m := range b.entities[key("t/Subscriptions/s")].messages {
+			there[m.ensureID()] = true
+		}
+		require.Len(t, there, 2, "with the journal's first %d of %d bytes", end, len(whole))
+		require.NoError(t, b.Close())
+	}
 }

@@ -1,0 +1,111 @@
+package resilience
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrRefused says that there is no room. Nothing was done.
+var ErrRefused = errors.New("more requests than can be worked on")
+
+// reason is why a request was refused.
+type reason uint8
+
+const (
+	late    reason = iota // its budget was over
+	gone                  // its client left, or had no time left
+	crowded               // a newer one took its place in a full queue
+	reasons = 3
+)
+
+var (
+	reasonNames = [reasons]string{"late", "gone", "crowded"}
+	// Made once: under overload, refusing is the work.
+	refusals = [reasons]error{
+		fmt.Errorf("%w: no permit within the budget", ErrRefused),
+		fmt.Errorf("%w: the client has left", ErrRefused),
+		fmt.Errorf("%w: too many wait", ErrRefused),
+	}
+)
+
+// waiter is a request without a permit.
+type waiter struct {
+	came time.Time
+	turn chan struct{} // closed when there is a verdict; what follows is set before, under the limiter's lock
+	err  error
+}
+
+// enqueue lets one more of a class wait. The queue is bounded, and full it drops its oldest: that one is the next to
+// run out of time anyway.
+func (l *Limiter) enqueue(c Class) *list.Element {
+	l.saturated = true
+	queue := l.waiting[c]
+	if queue.Len() >= l.options.Max {
+		l.refused[c][crowded]++
+		l.tell(queue, queue.Front(), refusals[crowded])
+	}
+	return queue.PushBack(&waiter{came: time.Now(), turn: make(chan struct{})})
+}
+
+// tell ends a wait.
+func (l *Limiter) tell(queue *list.List, at *list.Element, verdict error) {
+	w := queue.Remove(at).(*waiter)
+	w.err = verdict
+	close(w.turn)
+}
+
+// hand gives free permits to those who wait, the most important class first. So nobody of a class waits while the
+// class is open, and who comes then passes nobody.
+func (l *Limiter) hand(now time.Time) {
+	for c := Checkout; c < classes; c++ {
+		queue := l.waiting[c]
+		for queue.Len() > 0 && l.open(c) {
+			next := queue.Front()
+			// A queue in which somebody has stood for long is not a burst but overload. Served oldest first, all
+			// of it would get in just before, or after, its time is over; newest first, most get in fresh.
+			if now.Sub(next.Value.(*waiter).came) > l.options.Budget/4 {
+				next = queue.Back()
+			}
+			l.take(c)
+			l.tell(queue, next, nil)
+		}
+	}
+}
+
+// await waits for the verdict, for as long as the budget and the client allow. It is called with the lock held and
+// lets go of it.
+func (l *Limiter) await(ctx context.Context, c Class, at *list.Element) error {
+	l.mu.Unlock()
+	w := at.Value.(*waiter)
+	timer := time.NewTimer(l.options.Budget)
+	defer timer.Stop()
+	why := late
+	select {
+	case <-w.turn:
+	case <-timer.C:
+	case <-ctx.Done():
+		why = gone
+	}
+	l.mu.Lock()
+	select {
+	case <-w.turn: // perhaps in the same moment as the end of the wait
+		if w.err == nil && ctx.Err() != nil {
+			l.inFlight[c]--
+			l.hand(time.Now())
+			w.err = refusals[gone]
+			l.refused[c][gone]++
+		}
+	default:
+		l.waiting[c].Remove(at)
+		w.err = refusals[why]
+		l.refused[c][why]++
+	}
+	l.mu.Unlock()
+	if l.wait != nil {
+		l.wait.Record(ctx, time.Since(w.came).Seconds(), labels[c])
+	}
+	return w.err
+}

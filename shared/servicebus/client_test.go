@@ -1,0 +1,99 @@
+package servicebus_test
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	standin "github.com/company/order-catalog-service/infra/local/servicebus"
+	"github.com/company/order-catalog-service/shared/servicebus"
+	"github.com/company/order-catalog-service/tests/kit"
+)
+
+func TestOpenNeverShowsTheKey(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"hush-hush", "Endpoint=sb://x;SharedAccessKey=hush-hush", "SharedAccessKeyName=n;SharedAccessKey=hush-hush", "Endpoint=:%zz;SharedAccessKeyName=n;SharedAccessKey=hush-hush;EntityPath"} {
+		_, err := servicebus.Open(servicebus.Options{ConnectionString: s})
+		require.ErrorContains(t, err, "SERVICEBUS_CONNECTION", s)
+		assert.NotContains(t, err.Error(), "hush")
+	}
+	_, err := servicebus.Open(servicebus.Options{})
+	require.ErrorContains(t, err, "neither")
+	_, err = servicebus.Open(servicebus.Options{Namespace: "sb://shop.servicebus.windows.net/"})
+	require.ErrorContains(t, err, "without scheme")
+}
+
+func TestOpenByIdentityNeedsNoNetwork(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, id := range []string{"", "11111111-2222-3333-4444-555555555555"} {
+		client, err := servicebus.Open(servicebus.Options{Namespace: "nowhere.invalid", ClientID: id})
+		require.NoError(t, err)
+		_ = client.Close(ctx)
+	}
+}
+
+func messages(sizes ...int) (list []servicebus.Message) {
+	for i, size := range sizes {
+		list = append(list, servicebus.Message{ID: strconv.Itoa(i), Subject: strconv.Itoa(i), Body: []byte(strings.Repeat("x", size))})
+	}
+	return list
+}
+
+// subjects are of what came to the topic, in order.
+func subjects(t *testing.T, b *kit.Broker, n int) (list []string) {
+	t.Helper()
+	for _, m := range b.Events(t, n) {
+		list = append(list, *m.Subject)
+	}
+	return list
+}
+
+func TestSendKeepsTheOrderOverSeveralBatches(t *testing.T) {
+	t.Parallel()
+	b := kit.NewBroker(t)
+	const third = standin.MaxMessageSize / 3
+	sent, err := b.Client(t).Sender(servicebus.TopicOrderEvents).Send(t.Context(), messages(third, third, third, 1, third, 2*third))
+	require.NoError(t, err)
+	assert.Equal(t, 6, sent)
+	assert.Equal(t, []string{"0", "1", "2", "3", "4", "5"}, subjects(t, b, 6))
+}
+
+func TestSendSaysHowManyTheBrokerHas(t *testing.T) {
+	t.Parallel()
+	b := kit.NewBroker(t)
+	s := b.Client(t).Sender(servicebus.TopicOrderEvents)
+	sent, err := s.Send(t.Context(), messages(1, 1, standin.MaxMessageSize, 1))
+	require.ErrorIs(t, err, servicebus.ErrRefused)
+	assert.Equal(t, 2, sent)
+	assert.Equal(t, []string{"0", "1"}, subjects(t, b, 2))
+
+	// The broker's hour is bad, no message is at fault: nobody is blamed. The client tries twice.
+	require.NoError(t, b.FailSends(servicebus.TopicOrderEvents, standin.Fault{Condition: "com.microsoft:server-busy", Times: 2}))
+	sent, err = s.Send(t.Context(), messages(1, 1))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, servicebus.ErrRefused)
+	assert.Zero(t, sent)
+}
+
+// A refused batch doesn't say which of its messages is at fault: they go one by one, up to that one.
+func TestRefusedInTheMiddleOfABatch(t *testing.T) {
+	t.Parallel()
+	b := kit.NewBroker(t)
+	for _, f := range []standin.Fault{
+		{Condition: "com.microsoft:argument-error", Times: 2}, // the batch, which the client tries twice
+		{Times: 2}, // the first two alone are taken
+		{Condition: "com.microsoft:argument-error", Times: 2}, // the third isn't
+	} {
+		require.NoError(t, b.FailSends(servicebus.TopicOrderEvents, f))
+	}
+	sent, err := b.Client(t).Sender(servicebus.TopicOrderEvents).Send(t.Context(), messages(1, 1, 1, 1))
+	require.ErrorIs(t, err, servicebus.ErrRefused)
+	assert.Equal(t, 2, sent)
+	assert.Equal(t, []string{"0", "1"}, subjects(t, b, 2))
+}
