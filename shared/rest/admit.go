@@ -65,6 +65,7 @@ func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Opera
 			return err
 		}
 	}
+	call.Async = op.Async != nil && prefers(r.Header.Values("Prefer"), RespondAsync)
 	if op.Keyed {
 		key, err := idempotency.ParseKey(r.Header.Values("Idempotency-Key"))
 		if err != nil {
