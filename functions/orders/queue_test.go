@@ -104,7 +104,7 @@ func TestCX02KilledBetweenSendAndTicket(t *testing.T) {
 	product, token := s.Product(t, 10), s.Token(t, "ada", kit.Everything)
 	body := draft("ada", line{product, 1, nil})
 	s.Exec(t, `ALTER TABLE order_requests RENAME TO away`)
-	assert.Equal(t, http.StatusInternalServerError, s.queue(t, token, "k", body).Status)
+	assert.Equal(t, http.StatusServiceUnavailable, s.queue(t, token, "k", body).Status)
 	s.Exec(t, `ALTER TABLE away RENAME TO order_requests`)
 	require.Len(t, s.sent, 1, "the message goes first")
 	m := <-s.sent
