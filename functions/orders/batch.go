@@ -42,7 +42,6 @@ type plan struct {
 	emptied map[uuid.UUID]int64 // products whose last unit goes, with their new sequence
 
 	outcomes []outcome // of each placement of the batch
-
 }
 
 // transact places a batch in one transaction of two round trips. The first takes the locks and reads; the second

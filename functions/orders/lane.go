@@ -140,7 +140,7 @@ func (l *lane) place(batch []*placement) {
 	// A panic must not end the process, and nobody shall wait for ever: what was told already stays told.
 	defer func() {
 		if p := recover(); p != nil {
-			l.logger.Error("panic in the commit lane", "panic", fmt.Sprint(p), "stack", string(debug.Stack())) //nolint:sloglint // no request's: a batch's
+			l.logger.Error("panic in the commit lane", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			for _, b := range batch {
 				b.tell(outcome{err: errors.New("placing an order failed")})
 			}

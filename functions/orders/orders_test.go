@@ -36,8 +36,10 @@ func open(t testing.TB) *shop {
 
 func on(t testing.TB, api *kit.API) *shop {
 	t.Helper()
-	s := &shop{API: api, changes: make(chan map[uuid.UUID]int64, 1000),
-		sent: make(chan servicebus.Message, 1000), poison: make(chan servicebus.Received, 10), sending: func() error { return nil }}
+	s := &shop{
+		API: api, changes: make(chan map[uuid.UUID]int64, 1000),
+		sent: make(chan servicebus.Message, 1000), poison: make(chan servicebus.Received, 10), sending: func() error { return nil },
+	}
 	var err error
 	s.orders, err = orders.New(orders.Options{
 		API: api.REST, Pools: api.Pools, Keys: api.Keys, Cursors: api.Cursors,

@@ -80,7 +80,8 @@ func (c *customer) register(t *testing.T, s contract, token string, filter ...st
 	}
 	got := s.do(t, http.StatusCreated, call{
 		method: http.MethodPost, path: "/api/v1/webhooks/register", token: token, key: uuid.NewString(),
-		body: body})
+		body: body,
+	})
 	var endpoint struct{ Secret string }
 	require.NoError(t, json.Unmarshal(got.body, &endpoint))
 	key, err := signature.ParseKey(endpoint.Secret)
@@ -220,8 +221,10 @@ func TestTenThousandEventsToOneSlowEndpointDelayNoOrder(t *testing.T) {
 		now := time.Now()
 		list := make([]events.Event, backlog)
 		for i := range list {
-			list[i] = events.Event{ID: postgres.NewID(now), Type: events.OrderCreated, Aggregate: events.Aggregate{Type: "order", ID: uuid.New()}, Sequence: 1, Time: now,
-				Data: map[string]any{"customerId": "bulk"}}
+			list[i] = events.Event{
+				ID: postgres.NewID(now), Type: events.OrderCreated, Aggregate: events.Aggregate{Type: "order", ID: uuid.New()}, Sequence: 1, Time: now,
+				Data: map[string]any{"customerId": "bulk"},
+			}
 		}
 		return outbox.Insert(t.Context(), tx, list...)
 	}))
