@@ -8,6 +8,7 @@ import (
 	"github.com/company/order-catalog-service/functions/health"
 	"github.com/company/order-catalog-service/functions/housekeeping"
 	"github.com/company/order-catalog-service/functions/metrics"
+	"github.com/company/order-catalog-service/functions/orders"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/servicebus"
 )
@@ -27,6 +28,7 @@ var httpFunctions = []httpFunction{
 		return nil
 	}},
 	{Function: "orders", Route: "api/v1/orders/{*rest}", Register: (*service).registerOrders},
+	{Function: "orders-requests", Route: "api/v1/order-requests/{id}", Register: func(*service) error { return nil }}, // orders serves it
 	{Function: "ops-api", Route: "api/v1/ops/{*rest}", Register: (*service).registerOps},
 	{Function: "webhooks", Route: "api/v1/webhooks/{*rest}", Register: (*service).registerWebhooks},
 	{Function: "webhooks-events", Route: "api/v1/events", Register: func(*service) error { return nil }}, // webhooks serves it
@@ -62,6 +64,10 @@ var triggerFunctions = []trigger{
 	}},
 	{Function: "ops-dead-events", Topic: "order-events", Subscription: "webhooks/$DeadLetterQueue", Run: recordDead(servicebus.TopicOrderEvents)},
 	{Function: "ops-dead-deliveries", Queue: "webhook-deliveries/$DeadLetterQueue", Run: recordDead(servicebus.QueueWebhookDelivery)},
+	{Function: "ops-dead-requests", Queue: "order-requests/$DeadLetterQueue", Run: recordDead(servicebus.QueueOrderRequests)},
+	{Function: "orders-queued", Queue: "order-requests", Run: func(s *service) func(context.Context, invocation) error {
+		return onServiceBus(messages, func(ctx context.Context, list []servicebus.Received) error { return s.orders.PlaceQueued(ctx, list) })
+	}},
 	{Function: "webhooks-fanout", Topic: "order-events", Subscription: "webhooks", Run: func(s *service) func(context.Context, invocation) error {
 		return onServiceBus(messages, func(ctx context.Context, list []servicebus.Received) error { return s.webhooks.FanOut(ctx, list) })
 	}},
@@ -100,6 +106,9 @@ func (s *service) chores() []housekeeping.Task {
 		}},
 		{Name: "purge-keys", Run: func(ctx context.Context) (int, error) {
 			return s.keys.Purge(ctx, s.pools.Background, batch)
+		}},
+		{Name: "purge-order-requests", Run: func(ctx context.Context) (int, error) {
+			return orders.PurgeRequests(ctx, s.pools.Background, batch)
 		}},
 		{Name: "purge-dead-letters", Run: func(ctx context.Context) (int, error) { return s.ops.Purge(ctx, batch) }},
 		{Name: "purge-carts", Run: func(ctx context.Context) (int, error) {

@@ -191,6 +191,10 @@ func (s *service) registerCatalog() (err error) {
 func (s *service) registerOrders() (err error) {
 	s.orders, err = orders.New(orders.Options{
 		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate, Nudge: s.drain.Nudge, Logger: s.logger,
+		Send: s.bus.Sender(servicebus.QueueOrderRequests).Send,
+		Poison: func(ctx context.Context, m servicebus.Received, cause error) error {
+			return s.ops.RecordPoison(ctx, servicebus.QueueOrderRequests, m, cause)
+		},
 	})
 	return err
 }
@@ -200,6 +204,7 @@ func (s *service) registerOps() error {
 		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Nudge: s.drain.Nudge,
 		Senders: map[string]*servicebus.Sender{
 			servicebus.TopicOrderEvents:     s.bus.Sender(servicebus.TopicOrderEvents),
+			servicebus.QueueOrderRequests:   s.bus.Sender(servicebus.QueueOrderRequests),
 			servicebus.QueueWebhookDelivery: s.bus.Sender(servicebus.QueueWebhookDelivery),
 		},
 	})

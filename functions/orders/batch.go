@@ -25,6 +25,7 @@ import (
 type situation struct {
 	shelves map[uuid.UUID]shelf
 	keys    map[[sha256.Size]byte]idempotency.Row
+	queued  map[uuid.UUID]bool // requests that were answered 202 and have no outcome yet
 	now     time.Time
 	tickets []int64 // a number for each order
 }
@@ -106,13 +107,13 @@ func rollback(ctx context.Context, conn *pgx.Conn) error {
 // read opens the transaction, locks, and reads: one round trip.
 func read(ctx context.Context, conn *pgx.Conn, batch []*placement) (s situation, err error) {
 	products := make(map[uuid.UUID]struct{})
-	digests := make([][]byte, len(batch))
+	digests, requests := make([][]byte, len(batch)), make([]uuid.UUID, len(batch))
 	for i, p := range batch {
 		for _, w := range p.wants {
 			products[w.product] = struct{}{}
 		}
 		digest := p.request.Digest()
-		digests[i] = digest[:]
+		digests[i], requests[i] = digest[:], p.request.ID()
 	}
 	ids := make([]uuid.UUID, 0, len(products))
 	for id := range products {
@@ -123,6 +124,7 @@ func read(ctx context.Context, conn *pgx.Conn, batch []*placement) (s situation,
 	queued.Queue(lockSQL, ids)
 	queued.Queue(pricesSQL, ids)
 	queued.Queue(idempotency.FindAllSQL, digests)
+	queued.Queue(queuedSQL, requests)
 	queued.Queue(ticketsSQL, len(batch))
 	results := conn.SendBatch(ctx, queued)
 	defer func() { err = errors.Join(err, results.Close()) }()
@@ -141,6 +143,17 @@ func read(ctx context.Context, conn *pgx.Conn, batch []*placement) (s situation,
 		return s, err
 	}
 	if s.keys, err = idempotency.ScanAll(rows); err != nil {
+		return s, err
+	}
+	if rows, err = results.Query(); err != nil {
+		return s, err
+	}
+	s.queued = make(map[uuid.UUID]bool)
+	var request uuid.UUID
+	if _, err = pgx.ForEachRow(rows, []any{&request}, func() error {
+		s.queued[request] = true
+		return nil
+	}); err != nil {
 		return s, err
 	}
 	if rows, err = results.Query(); err != nil {
@@ -218,6 +231,10 @@ func decideAll(batch []*placement, s situation, scheme numbers) (plan, error) {
 			d.outcomes[i] = repeat(batch[earlier], p, d.outcomes[earlier])
 			continue
 		}
+		if p.accepted.IsZero() && s.queued[p.request.ID()] {
+			d.outcomes[i].err = errQueued
+			continue
+		}
 		first[digest] = i
 		answer, err := d.decide(p, s, s.tickets[i], scheme)
 		if err != nil {
@@ -240,6 +257,9 @@ func repeat(earlier, p *placement, o outcome) outcome {
 
 // decide adds one order to the plan, or refuses it, and returns its answer.
 func (d *plan) decide(p *placement, s situation, ticket int64, scheme numbers) (idempotency.Answer, error) {
+	if !p.accepted.IsZero() && s.now.Sub(p.accepted) > queuedLife {
+		return p.refuse(tooOld()), nil
+	}
 	takes, problem := decide(p.wants, s.shelves)
 	if problem != nil {
 		return p.refuse(problem), nil

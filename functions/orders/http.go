@@ -27,8 +27,14 @@ func (o *Orders) register() {
 	rest.Register(o.API, rest.Operation{
 		ID: "place-order", Method: http.MethodPost, Path: base, Tag: "Orders", Policy: &auth.OrderWrite, Keyed: true,
 		Summary: "Place an order", Description: "Takes the stock and stores the order, or does nothing. Lines of one product are merged.",
-		Status: http.StatusCreated, Response: Order{}, Problems: []rest.ProblemKind{rest.SoldOut, rest.PriceChanged, rest.Forbidden},
+		Status: http.StatusCreated, Response: Order{}, Problems: []rest.ProblemKind{rest.SoldOut, rest.PriceChanged, rest.Forbidden, rest.Expired},
+		Async: OrderRequest{},
 	}, o.place)
+	rest.Register(o.API, rest.Operation{
+		ID: "read-order-request", Method: http.MethodGet, Path: requests + "/{id}", Tag: "Orders", Policy: &auth.OrderWrite,
+		Summary: "Read what became of a queued order", Status: http.StatusOK, Response: OrderRequest{}, NotModified: true,
+		Problems: []rest.ProblemKind{rest.NotFound},
+	}, o.request)
 	rest.Register(o.API, rest.Operation{
 		ID: "read-order", Method: http.MethodGet, Path: base + "/{orderId}", Tag: "Orders", Policy: &auth.OrderRead,
 		Summary: "Read an order", Status: http.StatusOK, Response: Order{}, NotModified: true, Problems: []rest.ProblemKind{rest.NotFound},
@@ -62,6 +68,13 @@ func (o *Orders) place(ctx context.Context, in *placeInput) (rest.Answer, error)
 	customer, err := onBehalf(call.Caller, in.Body.CustomerID)
 	if err != nil {
 		return rest.Answer{}, err
+	}
+	if call.Async {
+		answer, err := o.Queue(ctx, in.Body, call.Keyed(), customer)
+		if answer.Status == http.StatusAccepted {
+			answer.Applied = rest.RespondAsync
+		}
+		return answer, err
 	}
 	return o.Place(ctx, in.Body, call.Keyed(), customer)
 }

@@ -39,6 +39,7 @@ type placement struct {
 	wants      []want                                 // merged and sorted
 	refuse     func(*rest.Problem) idempotency.Answer // renders a no
 
+	accepted time.Time // when a queued order was answered 202; zero for the others
 	deadline time.Time
 	came     time.Time
 	done     chan outcome // takes one outcome without waiting

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/company/order-catalog-service/functions/orders"
+	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/tests/kit"
 )
 
@@ -23,6 +24,9 @@ type shop struct {
 	*kit.API
 	orders  *orders.Orders
 	changes chan map[uuid.UUID]int64
+	sent    chan servicebus.Message // to the queue of order requests
+	poison  chan servicebus.Received
+	sending func() error // what the broker does
 }
 
 func open(t testing.TB) *shop {
@@ -32,11 +36,23 @@ func open(t testing.TB) *shop {
 
 func on(t testing.TB, api *kit.API) *shop {
 	t.Helper()
-	s := &shop{API: api, changes: make(chan map[uuid.UUID]int64, 1000)}
+	s := &shop{
+		API: api, changes: make(chan map[uuid.UUID]int64, 1000),
+		sent: make(chan servicebus.Message, 1000), poison: make(chan servicebus.Received, 10), sending: func() error { return nil },
+	}
 	var err error
 	s.orders, err = orders.New(orders.Options{
 		API: api.REST, Pools: api.Pools, Keys: api.Keys, Cursors: api.Cursors,
 		AvailabilityChanged: func(_ context.Context, m map[uuid.UUID]int64) { s.changes <- m },
+		Send: func(_ context.Context, list []servicebus.Message) (int, error) {
+			if err := s.sending(); err != nil {
+				return 0, err
+			}
+			s.sent <- list[0]
+			return 1, nil
+		},
+		Poison:   func(_ context.Context, m servicebus.Received, _ error) error { s.poison <- m; return nil },
+		Patience: 5 * time.Second,
 	})
 	require.NoError(t, err)
 	return s

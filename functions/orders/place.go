@@ -20,6 +20,7 @@ import (
 	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/rest"
+	"github.com/company/order-catalog-service/shared/servicebus"
 )
 
 // Options say what the slice stands on.
@@ -32,6 +33,12 @@ type Options struct {
 	// sequence.
 	AvailabilityChanged func(context.Context, map[uuid.UUID]int64)
 	Logger              *slog.Logger // nil: the default one
+	// Send puts messages into the queue of order requests.
+	Send func(context.Context, []servicebus.Message) (int, error)
+	// Poison keeps a message of that queue that can't be placed.
+	Poison func(context.Context, servicebus.Received, error) error
+	// Patience is how long a batch of queued orders waits for a database that is away: half a message's lock, 30 s.
+	Patience time.Duration
 	// Nudge is told, after a commit, of which aggregates there are new events to send; nil tells nobody.
 	Nudge func(aggregates ...uuid.UUID)
 }
@@ -41,6 +48,7 @@ type Orders struct {
 	Options
 	lane    *lane
 	created metric.Int64Counter
+	queued  metric.Int64Counter
 }
 
 // New makes the slice and registers its operations.
@@ -50,6 +58,14 @@ func New(o Options) (*Orders, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making order_creation_total: %w", err)
 	}
+	queued, err := otel.Meter("orders").Int64Counter("order_queued_total",
+		metric.WithDescription("Orders answered 202 (accepted), refused for want of the broker (unsent), and what became of them: placed, rejected, replayed, poison."))
+	if err != nil {
+		return nil, fmt.Errorf("making order_queued_total: %w", err)
+	}
+	if o.Patience == 0 {
+		o.Patience = 30 * time.Second
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -58,7 +74,7 @@ func New(o Options) (*Orders, error) {
 	}
 	scheme := &numberKey{pool: o.Pools.Orders}
 	orders := &Orders{
-		Options: o, created: created,
+		Options: o, created: created, queued: queued,
 		lane: &lane{pool: o.Pools.Orders, numbers: scheme.load, changed: o.AvailabilityChanged, nudge: o.Nudge, logger: o.Logger},
 	}
 	if err := orders.lane.watch(); err != nil {
@@ -84,25 +100,35 @@ type DraftLine struct {
 
 // Place stores an order with its stock taken, once per key.
 func (o *Orders) Place(ctx context.Context, draft Draft, key idempotency.Request, customer uuid.UUID) (rest.Answer, error) {
+	p, problem := o.placement(ctx, draft, key, customer)
+	if problem != nil {
+		return rest.Answer{}, problem
+	}
+	answer, err := o.Keys.Guard(ctx, key, func(ctx context.Context) (rest.Answer, time.Duration, error) {
+		return o.lane.commit(ctx, p)
+	})
+	if errors.Is(err, errQueued) {
+		// It was answered 202 before. The client gets that answer again, and the queue the message, as the first one
+		// may never have arrived (CX-02).
+		return o.Queue(ctx, draft, key, customer)
+	}
+	if !answer.Replayed && !errors.Is(err, idempotency.ErrInFlight) && !errors.Is(err, idempotency.ErrKeyReused) {
+		o.count(ctx, err == nil && answer.Status == http.StatusCreated)
+	}
+	return answer, err
+}
+
+// placement is a draft on its way, or what is wrong with it whatever the shelves hold.
+func (o *Orders) placement(ctx context.Context, draft Draft, key idempotency.Request, customer uuid.UUID) (placement, *rest.Problem) {
 	wants := make([]want, len(draft.Lines))
 	for i, line := range draft.Lines {
 		wants[i] = want{product: line.ProductID, quantity: line.Quantity, expected: line.ExpectedUnitPrice, pointer: fmt.Sprintf("/lines/%d", i)}
 	}
 	wants, problem := merge(wants)
-	if problem != nil {
-		return rest.Answer{}, problem
-	}
-	p := placement{
+	return placement{
 		request: key, customer: customer, customerID: draft.CustomerID, address: draft.ShippingAddress, wants: wants,
 		refuse: func(problem *rest.Problem) rest.Answer { return o.API.Refuse(ctx, problem) },
-	}
-	answer, err := o.Keys.Guard(ctx, key, func(ctx context.Context) (rest.Answer, time.Duration, error) {
-		return o.lane.commit(ctx, p)
-	})
-	if !answer.Replayed && !errors.Is(err, idempotency.ErrInFlight) && !errors.Is(err, idempotency.ErrKeyReused) {
-		o.count(ctx, err == nil && answer.Status == http.StatusCreated)
-	}
-	return answer, err
+	}, problem
 }
 
 var (

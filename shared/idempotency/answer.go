@@ -16,7 +16,9 @@ type Answer struct {
 	CacheControl string
 	Link         string
 	RetryAfter   string
-	Body         []byte
+	// Applied is the preference of the client's that this answer follows (RFC 7240, section 3).
+	Applied string
+	Body    []byte
 	// Replayed says that the answer was made for an earlier request with the same key.
 	Replayed bool
 }
@@ -25,7 +27,7 @@ type Answer struct {
 func (a Answer) Refused() bool { return a.Status >= 400 }
 
 // header is the part of an Answer that is kept in the row's header column: what means something to a replay.
-// Cache-Control and Retry-After are about the moment and are not kept.
+// Cache-Control, Retry-After and Preference-Applied are about the moment and are not kept.
 type header struct {
 	ContentType string `json:"contentType,omitempty"`
 	Location    string `json:"location,omitempty"`

@@ -89,6 +89,16 @@ func (r Request) Digest() [sha256.Size]byte {
 	return digest(r.Caller[:], []byte(r.Operation), []byte(r.Key))
 }
 
+// ID names this request, with its fingerprint: another body under the same key is another request. It is a UUID of
+// version 8, made of a digest over caller, operation, key and fingerprint, each with its length.
+func (r Request) ID() uuid.UUID {
+	sum := digest(r.Caller[:], []byte(r.Operation), []byte(r.Key), r.Fingerprint[:])
+	id := uuid.UUID(sum[:16])
+	id[6] = id[6]&0x0f | 0x80
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
 // Fingerprint digests what a key must not change about a request: method, path and the body in canonical form
 // (see Canonical).
 func Fingerprint(method, path string, canonicalBody []byte) [sha256.Size]byte {

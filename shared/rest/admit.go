@@ -88,6 +88,7 @@ func (a *API) authorize(r *http.Request, call *Call, op Operation) error {
 
 // check reads the request: its key and its body.
 func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Operation, body bool) error {
+	call.Async = op.Async != nil && prefers(r.Header.Values("Prefer"), RespondAsync)
 	if op.Keyed {
 		key, err := idempotency.ParseKey(r.Header.Values("Idempotency-Key"))
 		if err != nil {

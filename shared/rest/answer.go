@@ -61,7 +61,7 @@ func match(header, etag string, same func(string) bool) bool {
 func write(w http.ResponseWriter, r *http.Request, a Answer) {
 	h := w.Header()
 	for _, f := range [...]struct{ name, value string }{
-		{"Location", a.Location}, {"Etag", a.ETag}, {"Link", a.Link}, {"Retry-After", a.RetryAfter},
+		{"Location", a.Location}, {"Etag", a.ETag}, {"Link", a.Link}, {"Retry-After", a.RetryAfter}, {"Preference-Applied", a.Applied},
 	} {
 		if f.value != "" {
 			h[f.name] = []string{f.value}

@@ -14,6 +14,8 @@ type Call struct {
 	Correlation string        // X-Correlation-ID, the client's or ours
 	Operation   string        // the operation's id
 	Caller      auth.Identity // zero for operations without a policy
+	// Async says that the client would rather be answered 202 at once than wait (RFC 7240, respond-async).
+	Async       bool
 	path        string
 	key         string
 	fingerprint [sha256.Size]byte
@@ -39,6 +41,15 @@ func From(ctx context.Context) *Call {
 	}
 	return &Call{}
 }
+
+// Again is a context in which problems are rendered as for an earlier request: work that was put off ends in the
+// answer that its request would have got.
+func Again(ctx context.Context, operation, path, correlation string) context.Context {
+	return context.WithValue(ctx, callKey{}, &Call{Correlation: correlation, Operation: operation, path: path})
+}
+
+// Path is the request's path.
+func (c *Call) Path() string { return c.path }
 
 // Keyed is the call as the idempotency layer knows it. Only keyed operations have a key.
 func (c *Call) Keyed() idempotency.Request {

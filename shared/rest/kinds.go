@@ -62,6 +62,11 @@ var (
 		Explain: "The body is not JSON, or a header, cursor or parameter is not in its form.",
 		Mend:    "Correct what detail names. The same Idempotency-Key may be used again.",
 	}
+	Expired = ProblemKind{
+		Slug: "expired", Title: "Queued for too long", Status: 409,
+		Explain: "The order was answered 202 and could not be placed within 23 hours. It will not be placed by that request any more.",
+		Mend:    "Look at your orders; if this one is not among them, place it with a new key.",
+	}
 	NotFound = ProblemKind{
 		Slug: "not-found", Title: "Not found", Status: 404,
 		Explain: "There is nothing at this address, or nothing that is yours.",
@@ -133,7 +138,7 @@ var (
 
 // Kinds lists the problems that have a page.
 var Kinds = []ProblemKind{
-	KeyMissing, KeyInvalid, KeyReused, InFlight, SoldOut, PriceChanged, TooLate, Validation, Malformed, NotFound,
+	KeyMissing, KeyInvalid, KeyReused, InFlight, SoldOut, PriceChanged, TooLate, Expired, Validation, Malformed, NotFound,
 	Unauthorized, Forbidden, PreconditionFailed, PreconditionRequired, PayloadTooLarge, UnsupportedMediaType, Gone,
 	EndpointLimit, EndpointDisabled, DependencyUnavailable,
 }

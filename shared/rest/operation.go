@@ -88,6 +88,8 @@ type Operation struct {
 	Response any
 	// Problems are the kinds that this operation answers besides those that its policy, body or key bring.
 	Problems []ProblemKind
+	// Async is a value of the type of a 202's body: the operation takes Prefer: respond-async.
+	Async any
 	// NotModified says that a conditional GET may answer 304.
 	NotModified bool
 }
@@ -181,6 +183,22 @@ func (a *API) describe(h *huma.Operation, op Operation, body bool) {
 	h.Responses[strconv.Itoa(op.Status)] = ok
 	if op.NotModified {
 		h.Responses["304"] = &huma.Response{Description: "Not Modified"}
+	}
+
+	if op.Async != nil {
+		h.Parameters = append(h.Parameters, &huma.Param{
+			Name: "Prefer", In: "header", Schema: &huma.Schema{Type: "string"}, Example: RespondAsync,
+			Description: "`respond-async` (RFC 7240): answer 202 as soon as the request is kept, and do it later.",
+		})
+		h.Responses["202"] = &huma.Response{
+			Description: "Accepted: Location tells what becomes of it. A repeat with the same key gets this again, and the result once there is one.",
+			Headers: map[string]*huma.Param{
+				"Location":           headerDoc("Where its state can be read"),
+				"Retry-After":        headerDoc("Seconds until it is worth asking"),
+				"Preference-Applied": headerDoc("`respond-async`, when it was asked for"),
+			},
+			Content: map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(reflect.TypeOf(op.Async), true, "")}},
+		}
 	}
 
 	kinds := slices.Clone(op.Problems)

@@ -111,7 +111,7 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 		p = NewProblem(InFlight, "Another request with this Idempotency-Key has not finished yet.")
 		p.retryAfter = "1"
 	case errors.Is(err, idempotency.ErrKeyReused):
-		p = NewProblem(KeyReused, "This Idempotency-Key was used for a request with another method, path or body.")
+		p = KeyReusedProblem()
 	case errors.Is(err, idempotency.ErrKeyMissing):
 		p = NewProblem(KeyMissing, "This operation needs an Idempotency-Key header.")
 	case errors.Is(err, idempotency.ErrKeyInvalid):
@@ -147,6 +147,11 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 
 // overload is when to come back, in seconds: not all at the same moment.
 var overload = [...]string{"1", "2", "3"}
+
+// KeyReusedProblem is what idempotency.ErrKeyReused becomes.
+func KeyReusedProblem() *Problem {
+	return NewProblem(KeyReused, "This Idempotency-Key was used for a request with another method, path or body.")
+}
 
 // ourFault is all that a caller hears of a failure. Whoever answers with it has logged the cause and the id.
 func ourFault() *Problem {

@@ -127,6 +127,7 @@ func (w *world) token(t *testing.T, customer string) string {
 // call is one request; empty fields are not sent.
 type call struct {
 	method, path, token, key string
+	prefer                   string
 	body                     any
 }
 
@@ -158,6 +159,9 @@ func (s *service) request(ctx context.Context, c call) (*http.Request, error) {
 	}
 	if c.key != "" {
 		req.Header.Set("Idempotency-Key", c.key)
+	}
+	if c.prefer != "" {
+		req.Header.Set("Prefer", c.prefer)
 	}
 	return req, nil
 }
