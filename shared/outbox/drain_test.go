@@ -322,3 +322,16 @@ func TestDrainsDoNotRepeatEachOther(t *testing.T) {
 	depth, _ := s.broker.Depth(servicebus.QueueOrderRequests)
 	assert.Equal(t, aggregates*each, depth.Active)
 }
+
+// A sweep works on goroutines of its own: a panic there would end the process, and three of them the host.
+func TestAPanicInAPassIsAnError(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	broken, err := outbox.NewDrain(s.Pools.Drain, nil, slog.New(slog.DiscardHandler)) // no sender: sending panics
+	require.NoError(t, err)
+	a := uuid.New()
+	s.happen(t, a, nil, 1)
+	require.ErrorContains(t, broken.Sweep(t.Context()), "panic")
+	s.sweep(t)
+	assert.Equal(t, []int64{1}, sequences(s.broker.Events(t, 1), a), "nothing was lost, and nothing is still locked")
+}

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,10 +75,16 @@ func (l *lane) sweep(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (l *lane) pass(ctx context.Context, shards uint32) (result, error) {
+// pass is one look. A panic in it is an error: it runs on goroutines of its own, where it would end the process.
+func (l *lane) pass(ctx context.Context, shards uint32) (res result, err error) {
 	l.busy.Lock()
 	defer l.busy.Unlock()
-	res, err := l.drain.pass(ctx, shards)
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("draining the outbox: panic: %v", p)
+		}
+	}()
+	res, err = l.drain.pass(ctx, shards)
 	if res.sent > 0 {
 		l.drain.feed.ring()
 	}
