@@ -81,7 +81,7 @@ func (d *Drain) Sweep(ctx context.Context) error {
 
 // runFeed numbers what was sent, until ctx ends.
 func (d *Drain) runFeed(ctx context.Context) {
-	const pace = 20 * time.Millisecond // many sends are numbered at once
+	const pace = 100 * time.Millisecond // many sends are numbered at once
 	var pause backoff
 	for d.feed.wait(ctx) {
 		n, held, err := d.number(ctx)

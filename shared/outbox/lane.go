@@ -13,7 +13,7 @@ const (
 	shardsPerLane = Shards / lanes
 	// pace is the least time between two passes of a lane while it is busy: passes then carry tens of events for
 	// the price of one, and an event waits for at most this and one pass.
-	pace = 20 * time.Millisecond
+	pace = 50 * time.Millisecond
 )
 
 // lane drains a quarter of the shards, one pass at a time.

@@ -21,6 +21,10 @@ const (
 // The statements of a pass. A shard's lock is the advisory lock (7072, shard). The locks come in a statement of their own: read together with the rows, the rows
 // would be those from before the wait, and published ones would be sent again.
 const (
+	// A pass runs on plans made once. Left to itself the planner makes one for each pass, since it could prune partitions by
+	// the ids' values; planning over all partitions costs more than the pass, and the executor prunes them as well.
+	genericSQL = `SET LOCAL plan_cache_mode = force_generic_plan`
+
 	lockSQL = `/* Outbox.Lock */ SELECT s FROM unnest($1::int[]) s WHERE pg_try_advisory_xact_lock(7072, s)`
 
 	releasedSQL = `/* Outbox.Released */
@@ -142,11 +146,14 @@ func lock(ctx context.Context, conn *pgx.Conn, shards uint32) (locked []int16, e
 	}
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
+	batch.Queue(genericSQL)
 	batch.Queue(lockSQL, wanted)
 	results := conn.SendBatch(ctx, batch)
 	defer func() { err = errors.Join(err, results.Close()) }()
-	if _, err = results.Exec(); err != nil {
-		return nil, err
+	for range 2 {
+		if _, err = results.Exec(); err != nil {
+			return nil, err
+		}
 	}
 	rows, err := results.Query()
 	if err != nil {
