@@ -13,19 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPercentilesAreThoseOfTheAcceptedAnswers(t *testing.T) {
-	t.Parallel()
-	var latencies []time.Duration
-	for i := 100; i > 0; i-- {
-		latencies = append(latencies, time.Duration(i)*time.Millisecond)
-	}
-	r, err := summarize(latencies, 3, 2*time.Second)
-	require.NoError(t, err)
-	assert.Equal(t, result{rate: 50, p50: 50, p95: 95, p99: 99, accepted: 100, refused: 3}, r)
-	_, err = summarize(nil, 3, time.Second)
-	assert.ErrorContains(t, err, "nothing succeeded, 3 refused")
-}
-
 func TestMedian(t *testing.T) {
 	t.Parallel()
 	assert.InDelta(t, 2, median([]float64{9, 1, 2}), 0)
@@ -34,35 +21,44 @@ func TestMedian(t *testing.T) {
 
 func TestPgbenchLogIsReadInMicroseconds(t *testing.T) {
 	t.Parallel()
-	latencies, err := readLog(nil, "0 199 2241 0 1175850568 995598\n1 12 500 0 1175850568 998079\n")
-	require.NoError(t, err)
-	assert.Equal(t, []time.Duration{2241 * time.Microsecond, 500 * time.Microsecond}, latencies)
-	_, err = readLog(nil, "0 199 skipped 0 1 2\n")
-	assert.ErrorContains(t, err, "has no latency")
+	r := result{latencies: newHistogram(3)}
+	require.NoError(t, readLog(&r, "0 199 2241 0 1175850568 995598\n1 12 500 0 1175850568 998079\n"))
+	assert.Equal(t, 2, r.all(good))
+	assert.InDelta(t, 2.241, at(r.latencies, 100), 0.002)
+	assert.InDelta(t, 0.5, at(r.latencies, 50), 0.001)
+	assert.ErrorContains(t, readLog(&r, "0 199 skipped 0 1 2\n"), "has no latency")
 }
 
 func TestLoopCountsAcceptedAndRefusedAnswers(t *testing.T) {
 	t.Parallel()
-	var served, refused atomic.Int64
+	var served, refused, broken atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if served.Add(1)%10 == 0 {
+		switch n := served.Add(1); {
+		case n%10 == 0:
 			refused.Add(1)
 			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write(overload)
+		case n%10 == 1:
+			broken.Add(1)
+			w.WriteHeader(http.StatusInternalServerError)
 		}
 	}))
 	defer server.Close()
-	r, err := loop(t.Context(), options{connections: 4, duration: 200 * time.Millisecond}, http.StatusOK, func(int) (*http.Request, error) {
-		return http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
-	})
+	c := &customers{count: 1, tokens: [][]byte{[]byte("token")}}
+	r, err := closed(t.Context(), target{address: server.Listener.Addr().String(), customers: c}, 4, 200*time.Millisecond, oneProduct)
 	require.NoError(t, err)
-	assert.Equal(t, int(served.Load()-refused.Load()), r.accepted)
-	assert.Equal(t, int(refused.Load()), r.refused)
-	assert.Positive(t, r.p99)
+	assert.EqualValues(t, served.Load()-refused.Load()-broken.Load(), r.all(good))
+	assert.EqualValues(t, refused.Load(), r.all(shed))
+	assert.EqualValues(t, broken.Load(), r.all(failed))
+	assert.Contains(t, r.firstFail, "GET product: 500")
+	assert.Positive(t, at(r.latencies, 99))
 }
 
 func TestBadFlagsAreRefused(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"--connections", "0"}, {"--duration", "1500ms"}, {"--rounds", "0"}, {"more"}} {
+	for _, args := range [][]string{
+		{"--connections", "0"}, {"--duration", "1500ms"}, {"--rounds", "0"}, {"more"}, {"--customers", "0"}, {"--only", "orders,nothing"}, {"--env", "NAME"},
+	} {
 		assert.Error(t, run(context.Background(), args, nil, new(bytes.Buffer)), args)
 	}
 }

@@ -1,15 +1,15 @@
-// The load command measures how many orders and product reads one handler serves on this machine, and says each
-// as a ratio to a reference measured in the same run, since numbers of different machines, or of the same machine
-// on different days, do not compare.
+// The load command measures what one handler does on this machine, and says each number beside a reference measured in
+// the same run, since numbers of different machines, or of one machine on different days, do not compare.
 //
-// Measured at the handler's own port, on 127.0.0.1, without a Functions host in between; load generator, handler,
-// PostgreSQL, Redis and the broker share the machine, and the drain is running. Orders are compared with pgbench writing the same rows, one order per
-// transaction; product reads with a bare net/http server that sends the same bytes. Rounds repeat all phases in
-// turn, so that what disturbs the machine disturbs subject and reference alike, and the median ratio is printed.
-// Afterwards the books are checked: no stock lost or invented, one order per key.
+// Generator, handler, PostgreSQL, Redis and the broker share the machine, each in a process of its own, and for each phase
+// the processor time of each is told per operation: that number means something on a noisy machine too. Orders are
+// compared with pgbench writing the same rows; product reads with a bare net/http server that sends the same bytes.
+// Rounds repeat the phases in turn, so that what disturbs the machine disturbs subject and reference alike, and medians
+// are printed. Afterwards the books are checked (audit.go), and a broken promise fails the run.
 //
-// Read main.go, then stack.go (what is measured), client.go (who measures), topic.go (who listens for the events) and
-// pgbench.go (the reference).
+// Read main.go, then phases.go (what is measured), stack.go (what runs), traffic.go (what is asked), closed.go and
+// meter.go (how it is measured), children.go and listener.go (the other processes) and pgbench.go (the reference).
+// Package wire is the client, package proc the reader of processor times.
 package main
 
 import (
@@ -20,9 +20,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 )
 
@@ -31,6 +32,10 @@ type options struct {
 	connections int
 	duration    time.Duration
 	rounds      int
+	customers   int
+	only        []string
+	environment []string
+	profile     string
 	picture     string
 }
 
@@ -45,52 +50,64 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
-	if len(args) == 1 && args[0] == bareCommand {
-		return serveBare(ctx, in)
+	if len(args) == 1 {
+		if serve, ok := children[args[0]]; ok {
+			return serve(ctx, in)
+		}
 	}
 	o, err := parse(args, out)
 	if err != nil {
 		return err
 	}
-	s, err := start(ctx, o)
+	// The generator allocates next to nothing while it measures: what it holds are tokens and histograms.
+	debug.SetGCPercent(1000)
+	b, err := prepare(ctx, o, out)
 	if err != nil {
 		return err
 	}
-	defer s.stop()
-
-	results := map[string][]result{}
-	for round := range o.rounds {
-		for _, p := range s.phases() {
-			r, err := p.run(ctx)
-			if err != nil {
-				return fmt.Errorf("phase %q: %w", p.name, err)
-			}
-			results[p.name] = append(results[p.name], r)
-			fmt.Fprintf(out, "round %d/%d  %-32s %9.0f/s\n", round+1, o.rounds, p.name, r.rate)
-		}
-	}
-	table(out, s.phases(), results)
-	if err := s.tellTopic(out); err != nil {
-		return err
-	}
-	return s.audit(ctx, out)
+	defer b.stop()
+	return b.measure(ctx)
 }
+
+// list is a flag that may be given more than once.
+type list []string
+
+func (l *list) String() string         { return strings.Join(*l, " ") }
+func (l *list) Set(value string) error { *l = append(*l, value); return nil }
 
 func parse(args []string, out io.Writer) (options, error) {
 	var o options
+	var only string
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	flags.SetOutput(out)
-	flags.IntVar(&o.connections, "connections", 16, "connections of the load generator and of pgbench")
-	flags.DurationVar(&o.duration, "duration", 10*time.Second, "how long a phase lasts, in whole seconds")
-	flags.IntVar(&o.rounds, "rounds", 2, "how often all phases are measured")
+	flags.IntVar(&o.connections, "connections", 64, "connections of the load generator and of pgbench")
+	flags.DurationVar(&o.duration, "duration", 5*time.Second, "how long a phase lasts, in whole seconds")
+	flags.IntVar(&o.rounds, "rounds", 2, "how often the phases are measured")
+	flags.IntVar(&o.customers, "customers", 6000, "how many customers send orders, each with a token of its own")
+	flags.StringVar(&only, "only", "", "measure only these, separated by commas: "+strings.Join(phaseNames(), ", "))
+	flags.Var((*list)(&o.environment), "env", "NAME=VALUE for the handler's environment; may be repeated")
+	flags.StringVar(&o.profile, "profile", "", "folder for processor profiles of the handler, one for each phase, taken with perf")
 	flags.StringVar(&o.picture, "picture", "", "file for an SVG of how long events took to the topic")
 	flags.Usage = func() {
-		fmt.Fprintln(out, "Measures orders and product reads at the handler's port against references in the same run.\n"+
+		fmt.Fprintln(out, "Measures orders and product reads at the handler's port against references in the same run, and checks the books.\n"+
 			"Run it with `make bench`, or: go run ./infra/local services --durable -- go run ./tests/load [flags]")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
 		return o, err
+	}
+	if only != "" {
+		o.only = strings.Split(only, ",")
+	}
+	for _, name := range o.only {
+		if !slices.Contains(phaseNames(), name) {
+			return o, fmt.Errorf("--only %s: there is no such phase; there are %s", name, strings.Join(phaseNames(), ", "))
+		}
+	}
+	for _, pair := range o.environment {
+		if name, _, ok := strings.Cut(pair, "="); !ok || name == "" {
+			return o, fmt.Errorf("--env %s: must be NAME=VALUE", pair)
+		}
 	}
 	switch {
 	case flags.NArg() > 0:
@@ -101,39 +118,8 @@ func parse(args []string, out io.Writer) (options, error) {
 		return o, errors.New("--duration must be whole seconds, as pgbench knows no others: 10s")
 	case o.rounds < 1:
 		return o, errors.New("--rounds must be at least 1")
+	case o.customers < 1:
+		return o, errors.New("--customers must be at least 1")
 	}
 	return o, nil
-}
-
-// table prints each phase's median and its median ratio to its reference, round by round.
-func table(out io.Writer, phases []phase, results map[string][]result) {
-	fmt.Fprintln(out, "\nAt the handler's port, closed loop over keep-alive connections, everything on this machine:")
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "phase\tper second\tp50 ms\tp95 ms\tp99 ms\trefused\tratio\t")
-	for _, p := range phases {
-		var rates, p50, p95, p99, ratios []float64
-		refused := 0
-		for i, r := range results[p.name] {
-			rates, refused = append(rates, r.rate), refused+r.refused
-			p50, p95, p99 = append(p50, r.p50), append(p95, r.p95), append(p99, r.p99)
-			if p.reference != "" {
-				ratios = append(ratios, r.rate/results[p.reference][i].rate)
-			}
-		}
-		ratio := "reference"
-		if p.reference != "" {
-			ratio = fmt.Sprintf("%.2fx %s", median(ratios), p.reference)
-		}
-		fmt.Fprintf(w, "%s\t%.0f\t%.2f\t%.2f\t%.2f\t%d\t%s\t\n", p.name, median(rates), median(p50), median(p95), median(p99), refused, ratio)
-	}
-	_ = w.Flush() // what cannot be printed cannot be reported either
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	if n == 0 {
-		return 0
-	}
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }

@@ -3,128 +3,130 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
-	"strings"
 	"time"
-
-	"github.com/google/uuid"
 )
 
-const (
-	ordersReference = "pgbench"
-	readsReference  = "bare net/http"
-)
+// phase is one thing that is measured; reference names the phase that it is compared with.
+type phase struct {
+	name, title, reference string
+	stack                  *stack // nil: none of ours
+	parts                  []part
+	run                    func(context.Context) (result, error)
+}
+
+// idlePace is the time between two orders of the phase in which the machine has nothing else to do.
+const idlePace = 50 * time.Millisecond
+
+// phaseNames are what --only takes.
+func phaseNames() []string {
+	return []string{"pgbench", "pgbench-hot", "orders", "hot", "trickle", "bare", "reads"}
+}
 
 // phases are what a round measures, each next to its reference.
-func (s *stack) phases() []phase {
+func (b *bench) phases() []phase {
+	s := b.direct
+	ours := func(what string, next func(*worker)) func(context.Context) (result, error) {
+		return func(ctx context.Context) (result, error) {
+			if err := s.during(ctx, what); err != nil {
+				return result{}, err
+			}
+			return closed(ctx, s.target(), b.connections, b.duration, next)
+		}
+	}
+	database := s.parts[:0:0]
+	for _, p := range s.parts {
+		if p.name == "PostgreSQL" {
+			database = append(database, p)
+		}
+	}
 	return []phase{
-		{name: ordersReference, run: func(ctx context.Context) (result, error) {
-			return s.counted(pgbench(ctx, s.options, s.pgbench, s.dir, s.app))
+		{name: "pgbench", title: "pgbench, 200 products", parts: database, run: func(ctx context.Context) (result, error) {
+			return s.pgbenchRun(ctx, separate+spread, b.connections, b.duration)
 		}},
-		{name: "orders, 200 products", reference: ordersReference, run: func(ctx context.Context) (result, error) {
-			return s.counted(s.while(ctx, busy, func() (result, error) {
-				return loop(ctx, s.options, http.StatusCreated, func(int) (*http.Request, error) {
-					first := 1 + rand.IntN(products/2) //nolint:gosec // no secret
-					return s.order(ctx, first, first+products/2)
-				})
-			}))
+		{name: "orders", title: "orders, 200 products", reference: "pgbench", stack: s, parts: s.parts, run: ours("busy", spreadOrder)},
+		{name: "pgbench-hot", title: "pgbench, one hot product", parts: database, run: func(ctx context.Context) (result, error) {
+			return s.pgbenchRun(ctx, separate+hot, b.connections, b.duration)
 		}},
-		{name: "orders, one hot product", reference: ordersReference, run: func(ctx context.Context) (result, error) {
-			return s.counted(s.while(ctx, busy, func() (result, error) {
-				return loop(ctx, s.options, http.StatusCreated, func(int) (*http.Request, error) {
-					return s.order(ctx, products+1)
-				})
-			}))
+		{name: "hot", title: "orders, one hot product", reference: "pgbench-hot", stack: s, parts: s.parts, run: ours("busy", hotOrder)},
+		{name: "trickle", title: "orders, 20 a second", stack: s, parts: s.parts, run: s.trickle},
+		{name: "bare", title: "bare net/http", parts: b.bareParts, run: func(ctx context.Context) (result, error) {
+			return closed(ctx, b.bare, b.connections, b.duration, oneProduct)
 		}},
-		{name: "orders, 20 a second", run: func(ctx context.Context) (result, error) {
-			return s.counted(s.while(ctx, idle, func() (result, error) { return s.trickle(ctx) }))
-		}},
-		{name: readsReference, run: func(ctx context.Context) (result, error) {
-			return loop(ctx, s.options, http.StatusOK, func(int) (*http.Request, error) { return s.read(ctx, s.bareURL) })
-		}},
-		{name: "GET product, cached", reference: readsReference, run: func(ctx context.Context) (result, error) {
-			return loop(ctx, s.options, http.StatusOK, func(int) (*http.Request, error) { return s.read(ctx, s.base) })
-		}},
+		{name: "reads", title: "GET product, cached", reference: "bare", stack: s, parts: s.parts, run: ours("busy", oneProduct)},
 	}
 }
 
-// counted remembers how many orders a phase was told are placed.
-func (s *stack) counted(r result, err error) (result, error) {
-	s.accepted += r.accepted
-	return r, err
+// spreadOrder asks for two of the 200 products.
+func spreadOrder(w *worker) {
+	first := 1 + w.rand.IntN(products/2)
+	w.placeOrder(first, first+products/2)
 }
 
-// productID is the id of a product by its number.
-func productID(number int) string { return fmt.Sprintf("018cc251-f400-7000-8000-%012x", number) }
+// hotOrder asks for the one product that everybody wants.
+func hotOrder(w *worker) { w.placeOrder(products + 1) }
 
-// order asks for one unit of each product, under a key of its own.
-func (s *stack) order(ctx context.Context, numbers ...int) (*http.Request, error) {
-	lines := make([]string, len(numbers))
-	for i, number := range numbers {
-		lines[i] = `{"productId":"` + productID(number) + `","quantity":1}`
+// oneProduct reads one and the same product.
+func oneProduct(w *worker) { w.readProduct(1) }
+
+// trickle places an order now and then, for the latency of an event that has nobody to share a batch with.
+func (s *stack) trickle(ctx context.Context) (result, error) {
+	if err := s.during(ctx, "idle"); err != nil {
+		return result{}, err
 	}
-	body := `{"customerId":"customer","shippingAddress":{"name":"A Customer","line1":"1 Main Street","city":"Springfield",` +
-		`"postalCode":"12345","country":"US"},"lines":[` + strings.Join(lines, ",") + `]}`
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base+"/api/v1/orders", strings.NewReader(body)) //nolint:gosec // an address we started
+	w, err := s.target().worker(ctx, 0)
 	if err != nil {
-		return nil, err
+		return result{}, err
 	}
-	req.Header.Set("Authorization", "Bearer "+s.token)
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Idempotency-Key", uuid.NewString())
-	return req, nil
+	defer w.close()
+	rec := newRecorder()
+	began := time.Now()
+	for time.Since(began) < s.duration && ctx.Err() == nil {
+		w.placeOrder(1 + rand.IntN(products)) //nolint:gosec // no secret
+		sent := time.Now()
+		if _, err := w.send(ctx, rec, sent, sent); err != nil {
+			return result{}, err
+		}
+		time.Sleep(idlePace)
+	}
+	rec.took = time.Since(began)
+	return rec.result, nil
 }
 
-// read asks for one and the same product.
-func (s *stack) read(ctx context.Context, base string) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/products/"+productID(1), nil) //nolint:gosec // an address we started
+// settle asks again, one by one, for every order of which it is open what became of it, as a client would, until
+// each has its answer.
+func (s *stack) settle(ctx context.Context) error {
+	s.books.mu.Lock()
+	open := s.books.unsure
+	s.books.unsure = nil
+	s.books.mu.Unlock()
+	if len(open) == 0 {
+		return nil
+	}
+	w, err := s.target().worker(ctx, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+s.token)
-	return req, nil
-}
-
-// firstOrder waits until the handler takes orders. Its rows are the reference's pattern.
-func (s *stack) firstOrder(ctx context.Context) error {
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		req, err := s.order(ctx, 1, 1+products/2)
-		if err != nil {
-			return err
+	defer w.close()
+	for _, o := range open {
+		rec := newRecorder()
+		for deadline := time.Now().Add(time.Minute); rec.all(good) == 0; {
+			w.order, w.kind = o, placeOrder
+			w.writeOrder()
+			now := time.Now()
+			if now.After(deadline) {
+				return fmt.Errorf("order %s never got its answer: %s", s.target().key(o.key), rec.firstFail)
+			}
+			if _, err := w.send(ctx, rec, now, now); err != nil {
+				return err
+			}
+			if rec.all(good) == 0 {
+				time.Sleep(50 * time.Millisecond) // between two tries
+			}
 		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return fmt.Errorf("placing the first order: %w", err)
-		}
-		body, err := io.ReadAll(res.Body)
-		_ = res.Body.Close() // read to its end, or failed
-		switch {
-		case err != nil:
-			return fmt.Errorf("placing the first order: %w", err)
-		case res.StatusCode == http.StatusCreated:
-			s.accepted++
-			return nil
-		case res.StatusCode != http.StatusServiceUnavailable || time.Now().After(deadline):
-			return fmt.Errorf("placing the first order: %s %s", res.Status, body)
-		}
-		time.Sleep(100 * time.Millisecond) // 503: it is still starting
 	}
-}
-
-// audit compares the books with what was answered.
-func (s *stack) audit(ctx context.Context, out io.Writer) error {
-	var orders, keys, wrong int
-	err := s.db.QueryRow(ctx, `SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM idempotency_keys WHERE status = 201),
-		(SELECT count(*) FROM stock_ledger WHERE initial <> available + sold)`).Scan(&orders, &keys, &wrong)
-	if err != nil {
-		return fmt.Errorf("checking the books: %w", err)
-	}
-	if wrong > 0 || orders != keys || orders != s.accepted {
-		return fmt.Errorf("the books are wrong: %d products with stock lost or invented; %d orders, %d keys, %d accepted",
-			wrong, orders, keys, s.accepted)
-	}
-	fmt.Fprintf(out, "\nThe books hold: %d orders accepted, stored and keyed once each; stock_ledger is right for every product.\n", orders)
+	s.books.mu.Lock()
+	s.books.unsure = nil // asked and answered above
+	s.books.mu.Unlock()
 	return nil
 }

@@ -5,24 +5,24 @@ import (
 	"fmt"
 	"html"
 	"math"
-	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // series is one distribution of the picture.
 type series struct {
-	name   string
-	values []time.Duration
-	p99    float64 // ms
+	name      string
+	latencies *hdrhistogram.Histogram
 }
 
 // The picture's axis: 1 ms to 10 s, logarithmic, ten bars a decade.
 const (
-	decades = 4
-	bars    = 10 * decades
-	target  = 300.0 // ms: what the p99 is held against
-	width   = 760.0
-	height  = 150.0
-	margin  = 60.0
+	decades  = 4
+	bars     = 10 * decades
+	topicBar = 300.0 // ms: what the p99 is held against
+	width    = 760.0
+	height   = 150.0
+	margin   = 60.0
 )
 
 // place is where a latency in ms stands on the axis, 0 to 1.
@@ -55,13 +55,13 @@ func histogram(list []series) []byte {
 func draw(b *bytes.Buffer, s series, top float64) {
 	var counts [bars + 1]int
 	highest := 1
-	for _, v := range s.values {
-		i := int(place(float64(v)/float64(time.Millisecond)) * bars)
-		counts[i]++
+	for _, bar := range s.latencies.Distribution() {
+		i := int(place(float64(bar.To)/1000) * bars)
+		counts[i] += int(bar.Count)
 		highest = max(highest, counts[i])
 	}
-	bottom := top + height
-	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" fill="#111" font-weight="600">%s: %d events</text>`+"\n", margin, top-10, html.EscapeString(s.name), len(s.values))
+	bottom, p99 := top+height, at(s.latencies, 99)
+	fmt.Fprintf(b, `<text x="%.1f" y="%.1f" fill="#111" font-weight="600">%s: %d events</text>`+"\n", margin, top-10, html.EscapeString(s.name), s.latencies.TotalCount())
 	fmt.Fprintf(b, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="#999"/>`+"\n", margin, bottom, margin+width, bottom)
 	for i, n := range counts {
 		if n == 0 {
@@ -76,7 +76,7 @@ func draw(b *bytes.Buffer, s series, top float64) {
 		label string
 		color string
 		y     float64
-	}{{s.p99, fmt.Sprintf("p99 %.0f ms", s.p99), "#c2410c", top + 12}, {target, "300 ms", "#15803d", top + 30}} {
+	}{{p99, fmt.Sprintf("p99 %.0f ms", p99), "#c2410c", top + 12}, {topicBar, "300 ms", "#15803d", top + 30}} {
 		x := margin + place(mark.ms)*width
 		fmt.Fprintf(b, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="%s" stroke-dasharray="4 3"/>`+"\n", x, top, x, bottom, mark.color)
 		fmt.Fprintf(b, `<text x="%.1f" y="%.1f" fill="%s">%s</text>`+"\n", x+5, mark.y, mark.color, mark.label)

@@ -1,95 +1,78 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/company/order-catalog-service/infra/local/child"
 	"github.com/company/order-catalog-service/infra/local/issuer"
 	"github.com/company/order-catalog-service/infra/local/pgserver"
-	"github.com/company/order-catalog-service/infra/local/stage"
+	"github.com/company/order-catalog-service/infra/local/servicebus"
 	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/tests/load/proc"
 )
 
-// products is how many products orders are spread over; the one after the last is the hot one.
-const products = 200
-
-// stack is the handler under load and what it stands on.
+// stack is one handler with a database, a broker and a listener of its own, and what is known of it.
 type stack struct {
-	options
-	db                        *pgx.Conn // as the owner of the database
-	app                       string    // the database's URL for the handler and pgbench
-	dir, base, bareURL, token string
-	pgbench                   string // the program's path
-	topic                     *topic
-	accepted                  int // answers 201 and pgbench's transactions
-	closers                   []func()
+	*bench
+	name     string
+	db       *pgx.Conn // as the owner of the database
+	app      string    // the database's URL for the handler and pgbench
+	address  string    // of the API
+	listener string    // its address
+	parts    []part
+	handler  int // its process
+	books    books
 }
 
-// stop undoes start, last first.
-func (s *stack) stop() {
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		s.closers[i]()
-	}
+// settings say what stack to start.
+type settings struct {
+	name     string
+	products int
+	redis    int // the database's number
 }
 
-// start makes a database, builds and starts the handler, and places a first order.
-func start(ctx context.Context, o options) (*stack, error) {
-	server, redis := os.Getenv("TEST_DATABASE_URL"), os.Getenv("TEST_REDIS_URL")
-	if server == "" || redis == "" {
-		return nil, errors.New("TEST_DATABASE_URL and TEST_REDIS_URL are not set: run `make bench`")
-	}
-	s := &stack{options: o}
+// start makes a database and starts broker, listener and handler.
+func (b *bench) start(ctx context.Context, c settings) (*stack, error) {
+	s := &stack{bench: b, name: c.name}
 	for _, step := range []func() error{
-		func() (err error) { s.pgbench, err = findPgbench(); return err },
-		func() error { return s.makeDir() },
-		func() error { return s.makeDatabase(ctx, server) },
-		func() error { return s.startTopic(ctx) },
-		func() error { return s.startHandler(ctx, redis) },
+		func() error { return s.makeDatabase(ctx, c) },
+		func() error { return s.countDatabase(ctx) },
+		func() error { return s.startHandler(ctx, c) },
 		func() error { return s.firstOrder(ctx) },
-		func() error { return prepareReference(ctx, s.db, s.dir) },
-		func() error { return s.startBare(ctx) },
 	} {
 		if err := step(); err != nil {
-			s.stop()
-			return nil, err
+			return nil, fmt.Errorf("starting the %s stack: %w", c.name, err)
 		}
 	}
 	return s, nil
 }
 
-func (s *stack) makeDir() (err error) {
-	if s.dir, err = os.MkdirTemp("", "load-"); err != nil {
-		return fmt.Errorf("making a folder: %w", err)
-	}
-	s.closers = append(s.closers, func() { _ = os.RemoveAll(s.dir) })
-	return nil
-}
-
 // makeDatabase makes a database of its own, with the schema as it is in the source and products that don't run out.
-func (s *stack) makeDatabase(ctx context.Context, server string) error {
-	name := fmt.Sprintf("load_%d", os.Getpid())
-	if err := execute(ctx, server, "CREATE DATABASE "+name+" OWNER "+pgserver.Owner); err != nil {
+func (s *stack) makeDatabase(ctx context.Context, c settings) error {
+	name := fmt.Sprintf("load_%s_%d", c.name, os.Getpid())
+	if err := execute(ctx, s.server, "CREATE DATABASE "+name+" OWNER "+pgserver.Owner); err != nil {
 		return fmt.Errorf("making database %s: %w", name, err)
 	}
 	s.closers = append(s.closers, func() {
-		_ = execute(context.Background(), server, "DROP DATABASE "+name+" WITH (FORCE)") // the whole server is thrown away
+		_ = execute(context.Background(), s.server, "DROP DATABASE "+name+" WITH (FORCE)") // the whole server is thrown away
 	})
-	u, err := url.Parse(server)
+	u, err := url.Parse(s.server)
 	if err != nil {
 		return errors.New("TEST_DATABASE_URL is not a URL")
 	}
@@ -106,17 +89,17 @@ func (s *stack) makeDatabase(ctx context.Context, server string) error {
 	if err := postgres.Migrate(ctx, u.String(), nil); err != nil {
 		return err
 	}
-	for _, sql := range []string{
-		`INSERT INTO products (id, sku, name, category, price_minor, currency)
-		SELECT ('018cc251-f400-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'load-' || n, 'Load', 'Load', 1999, 'USD' FROM generate_series(1, $1::int) n`,
-		`INSERT INTO inventory (product_id, initial, available) SELECT id, 1000000000, 1000000000 FROM products LIMIT $1::int`,
-	} {
-		if _, err := s.db.Exec(ctx, sql, products+1); err != nil {
-			return fmt.Errorf("making products: %w", err)
-		}
+	if _, err := s.db.Exec(ctx, productsSQL, c.products); err != nil {
+		return fmt.Errorf("making products: %w", err)
+	}
+	if _, err := s.db.Exec(ctx, `INSERT INTO inventory (product_id, initial, available) SELECT id, 1000000000, 1000000000 FROM products`); err != nil {
+		return fmt.Errorf("making stock: %w", err)
 	}
 	return nil
 }
+
+const productsSQL = `INSERT INTO products (id, sku, name, category, price_minor, currency)
+SELECT ('018cc251-f400-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'load-' || n, 'Load', 'Load', 1999, 'USD' FROM generate_series(1, $1::int) n`
 
 func execute(ctx context.Context, url, sql string) error {
 	conn, err := pgx.Connect(ctx, url)
@@ -127,40 +110,116 @@ func execute(ctx context.Context, url, sql string) error {
 	return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 }
 
-// startHandler builds the handler as it is shipped and waits until it is ready.
-func (s *stack) startHandler(ctx context.Context, redis string) error {
-	tokens, stop, err := issuer.Serve("127.0.0.1:0", issuer.Options{})
+// countDatabase finds the processes of PostgreSQL and Redis, whose times are told.
+func (s *stack) countDatabase(ctx context.Context) error {
+	if !proc.Available() {
+		return nil
+	}
+	var backend int
+	if err := s.db.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&backend); err != nil {
+		return fmt.Errorf("asking PostgreSQL for its process: %w", err)
+	}
+	postmaster, err := proc.Parent(backend)
 	if err != nil {
 		return err
 	}
-	s.closers = append(s.closers, stop)
-	if s.token, err = tokens.Token("customer", "catalog:read order:read order:write"); err != nil {
-		return err
-	}
-	binary := filepath.Join(s.dir, "handler")
-	if err := stage.Build(ctx, ".", binary, stage.BuildOptions{}); err != nil {
-		return err
-	}
-	port, err := child.FreePort()
+	s.parts = append(s.parts, part{"PostgreSQL", func() (time.Duration, error) { return proc.UsedByAll(postmaster) }})
+	o, err := redis.ParseURL(s.redis)
 	if err != nil {
-		return err
+		return fmt.Errorf("TEST_REDIS_URL: %w", err)
 	}
-	s.base = fmt.Sprintf("http://127.0.0.1:%d", port)
-	owner := s.db.Config().ConnString()
-	cmd := exec.Command(binary) //nolint:gosec,noctx // just built; ends with stop
-	cmd.Stderr = os.Stderr
-	cmd.Env = append(os.Environ(), fmt.Sprintf("FUNCTIONS_CUSTOMHANDLER_PORT=%d", port), "DATABASE_URL="+s.app, "MIGRATIONS_DATABASE_URL="+owner,
-		"REDIS_URL="+redis, "AUTH_ISSUER="+tokens.URL(), "AUTH_AUDIENCE="+issuer.Audience, "SERVICEBUS_CONNECTION="+s.topic.connection, "WEBHOOK_SECRET="+rand.Text(), "JWT_SIGNING_KEY="+rand.Text(), "LOG_LEVEL=WARN")
-	return s.startChild(cmd, port)
+	client := redis.NewClient(o)
+	defer client.Close() //nolint:errcheck // has answered
+	info, err := client.InfoMap(ctx, "server").Result()
+	if err != nil {
+		return nil //nolint:nilerr // a stand-in in another process, whose time can't be told apart
+	}
+	pid, err := strconv.Atoi(info["Server"]["process_id"])
+	if err != nil {
+		return nil //nolint:nilerr // likewise
+	}
+	s.parts = append(s.parts, processPart("Redis", pid))
+	return nil
 }
 
-// startBare makes this program the reference of product reads, with the answer that the handler gives.
-func (s *stack) startBare(ctx context.Context) error {
-	req, err := s.read(ctx, s.base)
+// startHandler starts broker, listener and the handler as it is shipped.
+func (s *stack) startHandler(ctx context.Context, c settings) error {
+	var ports [3]int
+	for i := range ports {
+		port, err := child.FreePort()
+		if err != nil {
+			return err
+		}
+		ports[i] = port
+	}
+	brokerPort, listenerPort, handlerPort := ports[0], ports[1], ports[2]
+	broker, err := s.startSelf("serve-broker", brokerSettings{Port: brokerPort, Journal: filepath.Join(s.dir, c.name+"-journal")}, brokerPort)
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	connection := servicebus.ConnectionString(brokerPort)
+	listener, err := s.startSelf("serve-listener", listenerSettings{listenerPort, connection}, listenerPort)
+	if err != nil {
+		return err
+	}
+	s.listener = fmt.Sprintf("127.0.0.1:%d", listenerPort)
+	s.address = fmt.Sprintf("127.0.0.1:%d", handlerPort)
+	cmd := exec.Command(s.binary) //nolint:gosec,noctx // just built; ends with stop
+	cmd.Stderr = os.Stderr
+	cmd.Env = append(s.environment(c, connection), fmt.Sprintf("FUNCTIONS_CUSTOMHANDLER_PORT=%d", handlerPort))
+	handler, err := s.startChild(cmd, handlerPort)
+	if err != nil {
+		return err
+	}
+	s.handler = handler.PID()
+	s.parts = append([]part{processPart("handler", s.handler)}, append(s.parts,
+		processPart("broker", broker.PID()), processPart("listener", listener.PID()))...)
+	return nil
+}
+
+// environment is what a handler of this stack runs with. What --env says comes last, and so rules.
+func (s *stack) environment(c settings, bus string) []string {
+	return append(append(os.Environ(), "DATABASE_URL="+s.app, "MIGRATIONS_DATABASE_URL="+s.db.Config().ConnString(),
+		"REDIS_URL="+strings.TrimSuffix(s.redis, "/0")+"/"+strconv.Itoa(c.redis), "AUTH_ISSUER="+s.customers.issuer.URL(), "AUTH_AUDIENCE="+issuer.Audience,
+		"SERVICEBUS_CONNECTION="+bus, "WEBHOOK_SECRET="+rand.Text(), "JWT_SIGNING_KEY="+rand.Text(), "LOG_LEVEL=WARN"), s.options.environment...)
+}
+
+// target is this stack's API.
+func (s *stack) target() target {
+	return target{address: s.address, run: s.run, customers: s.customers, books: &s.books}
+}
+
+// firstOrder waits until the handler takes orders. Its rows are the reference's pattern.
+func (s *stack) firstOrder(ctx context.Context) error {
+	w, err := s.target().worker(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) { // 503: it is still starting
+		w.placeOrder(1, 1+products/2)
+		r, err := w.conn.Do(time.Now(), w.request)
+		if err != nil {
+			return fmt.Errorf("placing the first order: %w", err)
+		}
+		if r.Status == http.StatusCreated {
+			w.judge(r)
+			return nil
+		}
+		if r.Status != http.StatusServiceUnavailable || time.Now().After(deadline) {
+			return fmt.Errorf("placing the first order: %d %s", r.Status, r.Body)
+		}
+	}
+}
+
+// startBare starts the reference of product reads, with the answer that the handler gives.
+func (b *bench) startBare(ctx context.Context, s *stack) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/api/v1/products/"+productID(1), nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+string(s.customers.token(0)))
+	res, err := http.DefaultClient.Do(req) //nolint:gosec // an address we started
 	if err != nil {
 		return fmt.Errorf("reading a product: %w", err)
 	}
@@ -176,25 +235,11 @@ func (s *stack) startBare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.bareURL = fmt.Sprintf("http://127.0.0.1:%d", port)
-	answer, err := json.Marshal(bareAnswer{Port: port, Header: res.Header, Body: body})
-	if err != nil {
-		return fmt.Errorf("starting the reference: %w", err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("starting the reference: %w", err)
-	}
-	cmd := exec.Command(self, bareCommand) //nolint:gosec,noctx // ourselves; ends with stop
-	cmd.Stdin, cmd.Stderr = bytes.NewReader(answer), os.Stderr
-	return s.startChild(cmd, port)
-}
-
-func (s *stack) startChild(cmd *exec.Cmd, port int) error {
-	process, err := child.Start(cmd, syscall.SIGKILL)
+	process, err := b.startSelf("serve-bare", bareAnswer{Port: port, Header: res.Header, Body: body}, port)
 	if err != nil {
 		return err
 	}
-	s.closers = append(s.closers, func() { process.Stop(syscall.SIGTERM, 5*time.Second) })
-	return process.WaitFor(port, 30*time.Second)
+	b.bare = target{address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), run: b.run, customers: b.customers}
+	b.bareParts = []part{processPart("bare net/http", process.PID())}
+	return nil
 }
