@@ -90,11 +90,18 @@ func TestCanonical(t *testing.T) {
 func FuzzCanonical(f *testing.F) {
 	f.Add(`{"b":1,"a":[1.50,"x\u0000",null]}`)
 	f.Add(`[[[[]]]]`)
+	f.Add(`{"\ud83d\ude00":-0.0,"\ud800x":12345678901234567890,"":{}, "a" : [ ] , "b":1e-400}`)
+	f.Add(`{"a":1,"b":{"d":true,"c":false},"a":1}`)
+	f.Add(`[1,2,]`)
+	f.Add(`{"a":1,}`)
 	f.Fuzz(func(t *testing.T, raw string) {
 		once, err := Canonical([]byte(raw))
+		want, refused := oracle([]byte(raw))
+		require.Equal(t, refused == nil, err == nil, "%v, the standard library: %v", err, refused)
 		if err != nil {
 			return
 		}
+		require.Equal(t, string(want), string(once))
 		require.True(t, json.Valid(once), "%s", once)
 		twice, err := Canonical(once)
 		require.NoError(t, err)
@@ -209,4 +216,19 @@ func TestFlights(t *testing.T) {
 	require.NoError(t, err)
 	leave()
 	assert.Empty(t, f.keys)
+}
+
+// What an order's body costs to read.
+func BenchmarkCanonical(b *testing.B) {
+	body := []byte(`{"customerId":"customer-1","shippingAddress":{"name":"A Customer","line1":"1 Main Street","city":"Springfield","postalCode":"12345","country":"US"},"lines":[{"productId":"018cc251-f400-7000-8000-000000000001","quantity":1},{"productId":"018cc251-f400-7000-8000-000000000002","quantity":2}]}`)
+	for name, read := range map[string]func([]byte) ([]byte, error){"own": Canonical, "standard library": oracle} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := read(body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
