@@ -74,34 +74,38 @@ type Aggregate struct {
 // Source is the URI reference of the aggregate, which is also its address in the API.
 func (a Aggregate) Source() string { return "/api/v1/" + a.Type + "s/" + a.ID.String() }
 
-type envelope struct {
-	SpecVersion     string          `json:"specversion"`
-	ID              string          `json:"id"`
-	Source          string          `json:"source"`
-	Type            string          `json:"type"`
-	Subject         string          `json:"subject"`
-	Time            string          `json:"time"`
-	DataContentType string          `json:"datacontenttype"`
-	PartitionKey    string          `json:"partitionkey"`
-	Sequence        string          `json:"sequence"`
-	TraceParent     string          `json:"traceparent,omitempty"`
-	Data            json.RawMessage `json:"data"`
-}
-
-// Encode writes the event in structured mode (CloudEvents JSON format 1.0).
+// Encode writes the event in structured mode (CloudEvents JSON format 1.0). Data that is JSON already
+// (json.RawMessage, as json.Marshal wrote it) goes in as it is.
 func (e Event) Encode() ([]byte, error) {
-	data, err := json.Marshal(e.Data)
-	if err != nil {
-		return nil, fmt.Errorf("encoding %s: %w", e.Type, err)
+	data, encoded := e.Data.(json.RawMessage)
+	if !encoded {
+		var err error
+		if data, err = json.Marshal(e.Data); err != nil {
+			return nil, fmt.Errorf("encoding %s: %w", e.Type, err)
+		}
 	}
-	raw, err := json.Marshal(envelope{
-		SpecVersion: "1.0", ID: e.ID.String(), Source: e.Aggregate.Source(), Type: e.Type,
-		Subject: e.Aggregate.ID.String(), Time: e.Time.UTC().Format(time.RFC3339Nano),
-		DataContentType: "application/json", PartitionKey: e.Aggregate.ID.String(),
-		Sequence: strconv.FormatInt(e.Sequence, 10), TraceParent: e.TraceParent, Data: data,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("encoding %s: %w", e.Type, err)
+	// Written out, as every order pays for it. Nothing here needs an escape: ids, numbers, times, and names of ours.
+	id, aggregate := e.ID.String(), e.Aggregate.ID.String()
+	out := make([]byte, 0, 512+len(data))
+	out = append(out, `{"specversion":"1.0","id":"`...)
+	out = append(out, id...)
+	out = append(out, `","source":"`...)
+	out = append(out, e.Aggregate.Source()...)
+	out = append(out, `","type":"`...)
+	out = append(out, e.Type...)
+	out = append(out, `","subject":"`...)
+	out = append(out, aggregate...)
+	out = append(out, `","time":"`...)
+	out = e.Time.UTC().AppendFormat(out, time.RFC3339Nano)
+	out = append(out, `","datacontenttype":"application/json","partitionkey":"`...)
+	out = append(out, aggregate...)
+	out = append(out, `","sequence":"`...)
+	out = strconv.AppendInt(out, e.Sequence, 10)
+	if e.TraceParent != "" {
+		out = append(out, `","traceparent":"`...)
+		out = append(out, e.TraceParent...)
 	}
-	return raw, nil
+	out = append(out, `","data":`...)
+	out = append(out, data...)
+	return append(out, '}'), nil
 }
