@@ -77,7 +77,7 @@ func New(o Options) (*Orders, error) {
 		Options: o, created: created, queued: queued,
 		lane: &lane{pool: o.Pools.Orders, numbers: scheme.load, changed: o.AvailabilityChanged, nudge: o.Nudge, logger: o.Logger},
 	}
-	if err := orders.lane.watch(); err != nil {
+	if err := orders.lane.watch(otel.Meter("orders")); err != nil {
 		return nil, err
 	}
 	orders.register()
@@ -105,7 +105,7 @@ func (o *Orders) Place(ctx context.Context, draft Draft, key idempotency.Request
 		return rest.Answer{}, problem
 	}
 	answer, err := o.Keys.Guard(ctx, key, func(ctx context.Context) (rest.Answer, time.Duration, error) {
-		return o.lane.commit(ctx, p)
+		return o.lane.commit(ctx, &p)
 	})
 	if errors.Is(err, errQueued) {
 		// It was answered 202 before. The client gets that answer again, and the queue the message, as the first one
@@ -126,9 +126,13 @@ func (o *Orders) placement(ctx context.Context, draft Draft, key idempotency.Req
 	}
 	wants, problem := merge(wants)
 	return placement{
-		request: key, customer: customer, customerID: draft.CustomerID, address: draft.ShippingAddress, wants: wants,
-		refuse: func(problem *rest.Problem) rest.Answer { return o.API.Refuse(ctx, problem) },
+		job: o.job(ctx, key), customer: customer, customerID: draft.CustomerID, address: draft.ShippingAddress, wants: wants,
 	}, problem
+}
+
+// job is a piece of the lane's work, to be refused in the words of the request in ctx.
+func (o *Orders) job(ctx context.Context, key idempotency.Request) job {
+	return job{request: key, refuse: func(problem *rest.Problem) rest.Answer { return o.API.Refuse(ctx, problem) }}
 }
 
 var (

@@ -149,7 +149,7 @@ func (o *Orders) placeQueued(ctx context.Context, m servicebus.Received) error {
 		return o.poison(ctx, m, problem) // it was checked before it was queued
 	}
 	p.accepted = q.AcceptedAt
-	answer, _, err := o.lane.commit(ctx, p)
+	answer, _, err := o.lane.commit(ctx, &p)
 	switch {
 	case errors.Is(err, idempotency.ErrKeyReused):
 		// The key belongs to another body: what its own request would have heard.
