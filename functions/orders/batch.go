@@ -45,6 +45,7 @@ func (l *lane) transact(ctx context.Context, batch []work) error {
 	err = l.pool.Do(ctx, func(conn *pgx.Conn) error {
 		s, err := read(ctx, conn, batch)
 		if err == nil {
+			l.clock.saw(s.now)
 			s.scheme = scheme
 			done, err = decideAll(batch, &s)
 		}

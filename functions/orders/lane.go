@@ -70,6 +70,7 @@ type outcome struct {
 // which is taken once for all of them.
 type lane struct {
 	pool    *postgres.Pool
+	clock   *databaseClock
 	numbers func(context.Context) (numbers, error)
 	changed func(context.Context, map[uuid.UUID]int64) // availability changed: product -> its new sequence
 	nudge   func(aggregates ...uuid.UUID)              // events were committed
@@ -113,6 +114,17 @@ func (l *lane) enter(w work) bool {
 		go l.run()
 	}
 	return true
+}
+
+// delay is how long the next in line has waited already. It is what who comes now should expect: with as many ahead and
+// batches as slow as of late, theirs will be about the same. While a batch hangs it grows by itself.
+func (l *lane) delay() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) == 0 {
+		return 0
+	}
+	return time.Since(l.waiting[0].self().came)
 }
 
 // run commits batches until nobody waits.
