@@ -53,6 +53,7 @@ type config struct {
 
 	RequestTimeout    time.Duration `env:"REQUEST_TIMEOUT" envDefault:"15s"`
 	OrderConfirmAfter time.Duration `env:"ORDER_CONFIRM_AFTER" envDefault:"15m"`
+	OrderQueueAfter   time.Duration `env:"ORDER_QUEUE_AFTER" envDefault:"0s"`
 	LogLevel          slog.Level    `env:"LOG_LEVEL" envDefault:"WARN"`
 }
 
@@ -87,6 +88,7 @@ func load(environment map[string]string) (config, error) {
 		"ADMISSION_MIN must be at least 4, ADMISSION_START not below it, and ADMISSION_MAX not below that")
 	check(c.AdmissionTarget > 0 && c.AdmissionWait > 0, "ADMISSION_TARGET and ADMISSION_WAIT must be longer than 0, as in 100ms")
 	check(c.RequestTimeout > 0 && c.RequestTimeout <= time.Minute, "REQUEST_TIMEOUT must be between 0 and 1m, below the host's functionTimeout")
+	check(c.OrderQueueAfter >= 0 && c.OrderQueueAfter <= c.RequestTimeout/2, "ORDER_QUEUE_AFTER must be 0 or at most half of REQUEST_TIMEOUT: queueing takes time too")
 	check(c.OrderConfirmAfter > 0, "ORDER_CONFIRM_AFTER must be longer than 0, as in 15m")
 	if len(wrong) > 0 {
 		return config{}, fmt.Errorf("the environment is not complete:\n%w", errors.Join(wrong...))

@@ -191,7 +191,7 @@ func (s *service) registerCatalog() (err error) {
 func (s *service) registerOrders() (err error) {
 	s.orders, err = orders.New(orders.Options{
 		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, AvailabilityChanged: s.catalog.Invalidate, Nudge: s.drain.Nudge, Logger: s.logger,
-		Send: s.bus.Sender(servicebus.QueueOrderRequests).Send,
+		Send: s.bus.Sender(servicebus.QueueOrderRequests).Send, QueueAfter: s.config.OrderQueueAfter, Redis: s.redis,
 		Poison: func(ctx context.Context, m servicebus.Received, cause error) error {
 			return s.ops.RecordPoison(ctx, servicebus.QueueOrderRequests, m, cause)
 		},

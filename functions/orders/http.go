@@ -26,7 +26,7 @@ type OrderPage struct {
 func (o *Orders) register() {
 	rest.Register(o.API, rest.Operation{
 		ID: "place-order", Method: http.MethodPost, Path: base, Tag: "Orders", Policy: &auth.OrderWrite, Keyed: true,
-		Summary: "Place an order", Description: "Takes the stock and stores the order, or does nothing. Lines of one product are merged.",
+		Summary: "Place an order", Description: "Takes the stock and stores the order, or does nothing. Lines of one product are merged. When there is too much to do, the answer may be 202 without having been asked for.",
 		Status: http.StatusCreated, Response: Order{}, Problems: []rest.ProblemKind{rest.SoldOut, rest.PriceChanged, rest.Forbidden, rest.Expired},
 		Async: OrderRequest{},
 	}, o.place)

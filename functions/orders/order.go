@@ -2,11 +2,12 @@
 //
 // The promise is that an order exists exactly once per Idempotency-Key, with its stock taken, its prices as they
 // were and its event in the outbox, or not at all; and that no unit is sold twice. Orders that wait at the same
-// moment share one transaction (lane.go, batch.go): it locks the products in id order, looks for the keys in a
-// statement of its own, decides each order in Go (decide.go) and writes everything at once.
+// moment share one transaction (lane.go, batch.go), and cancellations with them: it locks the products in id order,
+// looks for the keys in a statement of its own, decides one after the other in Go and writes everything at once.
 //
 // Read order.go (what an order is), decide.go (who gets what), lane.go (who commits with whom), batch.go (the
-// transaction), then place.go and cancel.go (the use cases) and http.go (how they are called).
+// transaction), plan.go (what it does), placement.go and cancel.go (the two kinds of work in it), then place.go,
+// confirm.go and queue.go (the other use cases) and http.go (how they are called).
 package orders
 
 import (

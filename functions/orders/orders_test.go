@@ -34,14 +34,13 @@ func open(t testing.TB) *shop {
 	return on(t, kit.NewAPI(t))
 }
 
-func on(t testing.TB, api *kit.API) *shop {
+func on(t testing.TB, api *kit.API, change ...func(*orders.Options)) *shop {
 	t.Helper()
 	s := &shop{
 		API: api, changes: make(chan map[uuid.UUID]int64, 1000),
 		sent: make(chan servicebus.Message, 1000), poison: make(chan servicebus.Received, 10), sending: func() error { return nil },
 	}
-	var err error
-	s.orders, err = orders.New(orders.Options{
+	options := orders.Options{
 		API: api.REST, Pools: api.Pools, Keys: api.Keys, Cursors: api.Cursors,
 		AvailabilityChanged: func(_ context.Context, m map[uuid.UUID]int64) { s.changes <- m },
 		Send: func(_ context.Context, list []servicebus.Message) (int, error) {
@@ -52,8 +51,13 @@ func on(t testing.TB, api *kit.API) *shop {
 			return 1, nil
 		},
 		Poison:   func(_ context.Context, m servicebus.Received, _ error) error { s.poison <- m; return nil },
-		Patience: 5 * time.Second,
-	})
+		Patience: 5 * time.Second, Redis: api.Redis,
+	}
+	for _, f := range change {
+		f(&options)
+	}
+	var err error
+	s.orders, err = orders.New(options)
 	require.NoError(t, err)
 	return s
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -39,6 +40,11 @@ type Options struct {
 	Poison func(context.Context, servicebus.Received, error) error
 	// Patience is how long a batch of queued orders waits for a database that is away: half a message's lock, 30 s.
 	Patience time.Duration
+	// QueueAfter has an order that would wait longer than this in the lane, or finds it full or the database away, kept
+	// in the queue and answered 202. 0: such an order is refused.
+	QueueAfter time.Duration
+	// Redis keeps the tickets of orders that are queued while the database is away; nil: they are refused.
+	Redis *redis.Client
 	// Nudge is told, after a commit, of which aggregates there are new events to send; nil tells nobody.
 	Nudge func(aggregates ...uuid.UUID)
 }
@@ -47,6 +53,7 @@ type Options struct {
 type Orders struct {
 	Options
 	lane    *lane
+	clock   *databaseClock
 	created metric.Int64Counter
 	queued  metric.Int64Counter
 }
@@ -59,7 +66,7 @@ func New(o Options) (*Orders, error) {
 		return nil, fmt.Errorf("making order_creation_total: %w", err)
 	}
 	queued, err := otel.Meter("orders").Int64Counter("order_queued_total",
-		metric.WithDescription("Orders answered 202 (accepted), refused for want of the broker (unsent), and what became of them: placed, rejected, replayed, poison."))
+		metric.WithDescription("Orders answered 202 (accepted when the client asked for it, saturated when it didn't), refused for want of the broker (unsent), and what became of them: placed, rejected, replayed, poison."))
 	if err != nil {
 		return nil, fmt.Errorf("making order_queued_total: %w", err)
 	}
@@ -72,12 +79,12 @@ func New(o Options) (*Orders, error) {
 	if o.Nudge == nil {
 		o.Nudge = func(...uuid.UUID) {}
 	}
-	scheme := &numberKey{pool: o.Pools.Orders}
+	scheme, clock := &numberKey{pool: o.Pools.Orders}, &databaseClock{}
 	orders := &Orders{
-		Options: o, created: created, queued: queued,
-		lane: &lane{pool: o.Pools.Orders, numbers: scheme.load, changed: o.AvailabilityChanged, nudge: o.Nudge, logger: o.Logger},
+		Options: o, created: created, queued: queued, clock: clock,
+		lane: &lane{pool: o.Pools.Orders, clock: clock, numbers: scheme.load, changed: o.AvailabilityChanged, nudge: o.Nudge, logger: o.Logger},
 	}
-	if err := orders.lane.watch(); err != nil {
+	if err := orders.lane.watch(otel.Meter("orders")); err != nil {
 		return nil, err
 	}
 	orders.register()
@@ -105,8 +112,16 @@ func (o *Orders) Place(ctx context.Context, draft Draft, key idempotency.Request
 		return rest.Answer{}, problem
 	}
 	answer, err := o.Keys.Guard(ctx, key, func(ctx context.Context) (rest.Answer, time.Duration, error) {
-		return o.lane.commit(ctx, p)
+		if o.QueueAfter > 0 && o.lane.delay() > o.QueueAfter {
+			return rest.Answer{}, 0, errLongWait
+		}
+		return o.lane.commit(ctx, &p)
 	})
+	if o.saturated(err) {
+		if answer, err = o.queue(ctx, draft, key, customer, "saturated"); err == nil {
+			return answer, nil
+		}
+	}
 	if errors.Is(err, errQueued) {
 		// It was answered 202 before. The client gets that answer again, and the queue the message, as the first one
 		// may never have arrived (CX-02).
@@ -126,9 +141,13 @@ func (o *Orders) placement(ctx context.Context, draft Draft, key idempotency.Req
 	}
 	wants, problem := merge(wants)
 	return placement{
-		request: key, customer: customer, customerID: draft.CustomerID, address: draft.ShippingAddress, wants: wants,
-		refuse: func(problem *rest.Problem) rest.Answer { return o.API.Refuse(ctx, problem) },
+		job: o.job(ctx, key), customer: customer, customerID: draft.CustomerID, address: draft.ShippingAddress, wants: wants,
 	}, problem
+}
+
+// job is a piece of the lane's work, to be refused in the words of the request in ctx.
+func (o *Orders) job(ctx context.Context, key idempotency.Request) job {
+	return job{request: key, refuse: func(problem *rest.Problem) rest.Answer { return o.API.Refuse(ctx, problem) }}
 }
 
 var (

@@ -25,8 +25,8 @@ import (
 // which is never before the moment of acceptance; an order placed later than that could be its own second (CX-04).
 const queuedLife = 23 * time.Hour
 
-// sendTime bounds the send: well inside of a request's deadline, as the ticket comes after it.
-const sendTime = 3 * time.Second
+// stepTime bounds the look at the key and the send: well inside of a request's deadline, as more comes after them.
+const stepTime = 3 * time.Second
 
 // errQueued says that a request was answered 202 before and has no outcome yet.
 var errQueued = errors.New("the order is queued")
@@ -54,10 +54,19 @@ func (q queuedOrder) request() idempotency.Request {
 // ticket second: a process that dies in between leaves an order that will be placed, never a 202 without one. Each
 // repeat sends again; the key makes the second placement a replay (CX-02).
 func (o *Orders) Queue(ctx context.Context, draft Draft, key idempotency.Request, customer uuid.UUID) (rest.Answer, error) {
+	return o.queue(ctx, draft, key, customer, "accepted")
+}
+
+// queue is Queue; outcome is how it is counted.
+func (o *Orders) queue(ctx context.Context, draft Draft, key idempotency.Request, customer uuid.UUID, outcome string) (rest.Answer, error) {
 	if _, problem := o.placement(ctx, draft, key, customer); problem != nil {
 		return rest.Answer{}, problem
 	}
 	known, now, err := o.known(ctx, key)
+	away := o.saturated(err)
+	if away {
+		now, err = o.acceptBlindly(ctx)
+	}
 	if err != nil {
 		return rest.Answer{}, err
 	}
@@ -73,16 +82,22 @@ func (o *Orders) Queue(ctx context.Context, draft Draft, key idempotency.Request
 		return rest.Answer{}, fmt.Errorf("encoding an order request: %w", err)
 	}
 	message := servicebus.Message{ID: id.String(), Subject: "order.requested", ContentType: "application/json", Body: body}
-	sending, cancel := context.WithTimeout(ctx, sendTime)
+	sending, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
 	if _, err := o.Send(sending, []servicebus.Message{message}); err != nil {
 		o.countQueued(ctx, "unsent")
 		return rest.Answer{}, fmt.Errorf("%w: queueing an order: %w", postgres.ErrUnavailable, err)
 	}
-	if err := o.ticket(ctx, key); err != nil {
+	if !away {
+		err = o.ticket(ctx, key)
+	}
+	if away || o.saturated(err) {
+		err = o.remember(ctx, key)
+	}
+	if err != nil {
 		return rest.Answer{}, err
 	}
-	o.countQueued(ctx, "accepted")
+	o.countQueued(ctx, outcome)
 	answer, err := rest.JSON(http.StatusAccepted, OrderRequest{ID: id, Status: Queued})
 	answer.Location, answer.RetryAfter, answer.ETag = requests+"/"+id.String(), "1", ""
 	return answer, err
@@ -92,6 +107,8 @@ func (o *Orders) Queue(ctx context.Context, draft Draft, key idempotency.Request
 // accepted before its key can be stored.
 func (o *Orders) known(ctx context.Context, key idempotency.Request) (answer *rest.Answer, now time.Time, err error) {
 	digest := key.Digest()
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
 	err = o.Pools.Orders.Do(ctx, func(conn *pgx.Conn) (err error) {
 		batch := &pgx.Batch{}
 		batch.Queue(`/* Orders.Accept */ SELECT clock_timestamp()`)
@@ -101,6 +118,7 @@ func (o *Orders) known(ctx context.Context, key idempotency.Request) (answer *re
 		if err := results.QueryRow().Scan(&now); err != nil {
 			return err
 		}
+		o.clock.saw(now)
 		rows, err := results.Query()
 		if err != nil {
 			return err
@@ -149,7 +167,7 @@ func (o *Orders) placeQueued(ctx context.Context, m servicebus.Received) error {
 		return o.poison(ctx, m, problem) // it was checked before it was queued
 	}
 	p.accepted = q.AcceptedAt
-	answer, _, err := o.lane.commit(ctx, p)
+	answer, _, err := o.lane.commit(ctx, &p)
 	switch {
 	case errors.Is(err, idempotency.ErrKeyReused):
 		// The key belongs to another body: what its own request would have heard.

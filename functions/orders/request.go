@@ -89,12 +89,21 @@ type requestInput struct {
 }
 
 func (o *Orders) request(ctx context.Context, in *requestInput) (rest.Answer, error) {
-	r, problem := OrderRequest{ID: in.ID}, []byte(nil)
+	r, problem, caller := OrderRequest{ID: in.ID}, []byte(nil), rest.From(ctx).Caller.Key()
 	err := o.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
-		return conn.QueryRow(ctx, readRequestSQL, in.ID, rest.From(ctx).Caller.Key()).Scan(&r.Status, &r.OrderID, &problem)
+		return conn.QueryRow(ctx, readRequestSQL, in.ID, caller).Scan(&r.Status, &r.OrderID, &problem)
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return rest.Answer{}, rest.NewProblem(rest.NotFound, "There is no such order request of yours. Repeat the POST with the same key.")
+	// No row, or nobody to ask for one: an order that was queued while the database was away has its ticket in Redis.
+	if missing := errors.Is(err, pgx.ErrNoRows); missing || errors.Is(err, postgres.ErrUnavailable) {
+		queued, unknown := o.remembers(ctx, caller, in.ID)
+		switch {
+		case queued:
+			r.Status, err = Queued, nil
+		case missing && unknown != nil:
+			err = unknown
+		case missing:
+			return rest.Answer{}, rest.NewProblem(rest.NotFound, "There is no such order request of yours. Repeat the POST with the same key.")
+		}
 	}
 	if err == nil && problem != nil {
 		err = json.Unmarshal(problem, &r.Problem)

@@ -49,6 +49,9 @@ const readSQL = `/* Orders.Read */ SELECT ` + orderColumns + ` FROM orders WHERE
 
 const lockOrderSQL = `/* Orders.Lock */ SELECT ` + orderColumns + ` FROM orders WHERE id = $1 FOR NO KEY UPDATE`
 
+// lockOrdersSQL locks orders in id order and reads all of them that ever changes.
+const lockOrdersSQL = `/* Orders.LockAll */ SELECT id, status, version FROM orders WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE`
+
 const listSQL = `/* Orders.List */ SELECT ` + orderColumns + ` FROM orders
 WHERE customer_key = $1 AND id < $2 ORDER BY id DESC LIMIT $3`
 
@@ -56,10 +59,20 @@ const linesSQL = `/* Orders.Lines */
 SELECT order_id, product_id, sku, name, quantity, unit_price_minor
 FROM order_lines WHERE order_id = ANY($1) ORDER BY order_id, line`
 
-// moveSQL changes an order's state. The version makes it happen once even for who holds no lock.
-const moveSQL = `/* Orders.Move */
-UPDATE orders SET status = $3, cancel_reason = $4, version = version + 1, updated_at = now()
+// confirmSQL confirms one order. The version makes it happen once even for who holds no lock.
+const confirmSQL = `/* Orders.Confirm */
+UPDATE orders SET status = 'Confirmed', version = version + 1, updated_at = now()
 WHERE id = $1 AND version = $2 RETURNING version, clock_timestamp()`
+
+// cancelSQL cancels the orders $1 at the versions $2. Their locks are held, so all $4 of them move. Should that ever be
+// wrong, their stock would come back twice (CX-14): the division by zero then fails the whole transaction.
+const cancelSQL = `/* Orders.Cancel */
+WITH moved AS (
+    UPDATE orders o SET status = 'Cancelled', cancel_reason = c.reason, version = o.version + 1, updated_at = now()
+    FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS c (id, version, reason)
+    WHERE o.id = c.id AND o.version = c.version RETURNING o.id
+)
+SELECT 1 / (count(*) = $4::bigint)::int FROM moved`
 
 // dueSQL picks orders that nobody cancelled in time, by the database's clock. SKIP LOCKED: an order that is
 // being cancelled right now is left to its canceller.
@@ -132,6 +145,15 @@ func query(ctx context.Context, q querier, sql string, args ...any) ([]Order, er
 		return nil, fmt.Errorf("reading order lines: %w", err)
 	}
 	return list, nil
+}
+
+// one reads one order, nil when there is none.
+func one(ctx context.Context, q querier, sql string, id uuid.UUID) (*Order, error) {
+	list, err := query(ctx, q, sql, id)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return &list[0], nil
 }
 
 // clock is a time from the database as events and answers show it: UTC, whole milliseconds like the id.

@@ -35,3 +35,48 @@ func TestCX02QueuedOrderThroughTheHost(t *testing.T) {
 	assert.Equal(t, member(t, state, "orderId"), member(t, replay, "id"))
 	assert.Equal(t, 1, kit.One[int](t, w.Database, `SELECT count(*)::int FROM orders`))
 }
+
+// TestOrderThroughTheHostWhileTheDatabaseIsAway: with ORDER_QUEUE_AFTER an order that nobody asked to queue is answered
+// 202 while PostgreSQL is away. Its message waits at the trigger, and when the database is back it is placed.
+func TestOrderThroughTheHostWhileTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	wire := kit.NewWire(t, w.AppURL)
+	c := readContract(t, w.start(t, wire.URL, host.Limits{}, "ORDER_QUEUE_AFTER=2s"))
+	customer, product := "customer-"+kit.Unique(t), w.Product(t, 10).String()
+	ask := func(units int) call {
+		return call{
+			method: http.MethodPost, path: "/api/v1/orders", token: w.token(t, customer), key: uuid.NewString(),
+			body: draft(customer, map[string]int{product: units}),
+		}
+	}
+	c.do(t, http.StatusCreated, ask(1))
+
+	wire.Cut()
+	order, tooMany := ask(2), ask(99)
+	accepted, sold := c.do(t, http.StatusAccepted, order), c.do(t, http.StatusAccepted, tooMany)
+	assert.Empty(t, accepted.header.Get("Preference-Applied"))
+	assert.Equal(t, string(accepted.body), string(c.do(t, http.StatusAccepted, order).body))
+	read := func(location string) reply {
+		return c.do(t, http.StatusOK, call{method: http.MethodGet, path: location, token: order.token})
+	}
+	assert.Equal(t, "queued", member(t, read(accepted.header.Get("Location")), "status"))
+
+	wire.Mend()
+	become := func(location, status string) (state reply) {
+		require.Eventually(t, func() bool {
+			state = read(location)
+			return member(t, state, "status") != "queued"
+		}, time.Minute, 50*time.Millisecond)
+		require.Equal(t, status, member(t, state, "status"), "%s", state.body)
+		return state
+	}
+	placed := become(accepted.header.Get("Location"), "placed")
+	become(sold.header.Get("Location"), "rejected")
+	replay := c.do(t, http.StatusCreated, order)
+	assert.Equal(t, "true", replay.header.Get("Idempotent-Replayed"))
+	assert.Equal(t, member(t, placed, "orderId"), member(t, replay, "id"))
+	c.do(t, http.StatusConflict, tooMany)
+	assert.Equal(t, 2, kit.One[int](t, w.Database, `SELECT count(*)::int FROM orders`))
+	assert.Equal(t, 7, kit.One[int](t, w.Database, `SELECT available::int FROM inventory`))
+}
