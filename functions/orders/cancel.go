@@ -98,7 +98,7 @@ func (c *cancellation) decide(d *plan, s *situation, _ int64) (idempotency.Answe
 	}
 	s.orders[order.ID] = standing{order.Status, order.version}
 	d.cancelled = append(d.cancelled, order)
-	d.events = append(d.events, event(order, events.OrderCancelled, s.now))
+	d.events = append(d.events, c.event(order, events.OrderCancelled, answer, s.now))
 	for _, line := range order.Lines {
 		d.giveBack(line, s)
 	}

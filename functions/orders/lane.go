@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/company/order-catalog-service/shared/idempotency"
+	"github.com/company/order-catalog-service/shared/outbox"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/rest"
 )
@@ -45,6 +46,7 @@ type work interface {
 type job struct {
 	request idempotency.Request
 	refuse  func(*rest.Problem) idempotency.Answer // renders a no
+	trace   string                                 // the request's W3C trace context, for its events
 
 	deadline time.Time
 	came     time.Time
@@ -86,7 +88,7 @@ type lane struct {
 // the next request with its key finds the answer.
 func (l *lane) commit(ctx context.Context, w work) (idempotency.Answer, time.Duration, error) {
 	j := w.self()
-	j.came = time.Now()
+	j.came, j.trace = time.Now(), outbox.TraceParent(ctx)
 	j.done = make(chan outcome, 1)
 	j.deadline, _ = ctx.Deadline()
 	if !l.enter(w) {

@@ -459,3 +459,27 @@ func parallel[T any](n int, f func(i int) T) []T {
 	wg.Wait()
 	return out
 }
+
+// The client's trace goes on through the lane: each event carries that of its own request, whoever shared its batch.
+func TestEventsCarryTheTraceOfTheirRequest(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	product, token := s.Product(t, 100), s.Token(t, "ada", kit.Everything)
+	trace := func(n int) string { return fmt.Sprintf("00-4bf92f3577b34da6a3ce929d0e0e47%02d-00f067aa0ba902b7-01", n) }
+	var all sync.WaitGroup
+	for n := range 10 {
+		all.Go(func() {
+			header := http.Header{"Traceparent": {trace(n)}}
+			placed := s.Do(t, kit.Call{Method: http.MethodPost, Path: "/api/v1/orders", Token: token, Key: fmt.Sprint("place", n), Header: header, Body: draft("ada", line{product, 1, nil})})
+			assert.Equal(t, http.StatusCreated, placed.Status, "%s", placed.Body)
+			cancelled := s.Do(t, kit.Call{Method: http.MethodPatch, Path: placed.Header.Get("Location") + "/cancel", Token: token, Key: fmt.Sprint("cancel", n), Header: header, Body: map[string]string{"reason": "x"}})
+			assert.Equal(t, http.StatusOK, cancelled.Status, "%s", cancelled.Body)
+			for _, answer := range []kit.Reply{placed, cancelled} {
+				id, status := answer.JSON(t)["id"], answer.JSON(t)["status"]
+				assert.Equal(t, trace(n), kit.One[string](t, s.Database, `SELECT traceparent FROM outbox WHERE aggregate_id = $1::text::uuid
+					AND convert_from(payload, 'UTF8')::jsonb @> jsonb_build_object('traceparent', traceparent, 'data', jsonb_build_object('status', $2::text))`, id, status))
+			}
+		})
+	}
+	all.Wait()
+}

@@ -59,7 +59,7 @@ func (p *placement) decide(d *plan, s *situation, ticket int64) (idempotency.Ans
 	}
 	answer.Location = base + "/" + order.ID.String()
 	d.placed = append(d.placed, order)
-	d.events = append(d.events, event(order, events.OrderCreated, s.now))
+	d.events = append(d.events, p.event(order, events.OrderCreated, answer, s.now))
 	for _, t := range takes {
 		d.take(t, s)
 	}

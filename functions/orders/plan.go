@@ -172,6 +172,13 @@ func (l *lineColumns) add(o Order) {
 	}
 }
 
+// event tells of an order as it was answered, whose encoding it takes, and goes on with the trace of the request.
+func (j *job) event(o Order, kind string, answer idempotency.Answer, at time.Time) events.Event {
+	e := event(o, kind, at)
+	e.Data, e.TraceParent = json.RawMessage(answer.Body), j.trace
+	return e
+}
+
 // event tells of an order as it is now.
 func event(o Order, kind string, at time.Time) events.Event {
 	return events.Event{

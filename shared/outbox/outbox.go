@@ -10,10 +10,12 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/company/order-catalog-service/shared/events"
 )
@@ -27,17 +29,20 @@ const InsertSQL = `/* Outbox.Insert */
 INSERT INTO outbox (id, shard, aggregate_type, aggregate_id, sequence, type, payload, occurred_at, traceparent)
 SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::uuid[], $5::bigint[], $6::text[], $7::bytea[], $8::timestamptz[], $9::text[])`
 
-// InsertArgs encodes events for InsertSQL, for callers that send it as part of a batch. They carry the trace
-// context of ctx.
+// InsertArgs encodes events for InsertSQL, for callers that send it as part of a batch. Events without a trace context
+// get that of ctx.
 func InsertArgs(ctx context.Context, list []events.Event) ([]any, error) {
 	n := len(list)
 	ids, aggregates, shards := make([]uuid.UUID, n), make([]uuid.UUID, n), make([]int16, n)
 	kinds, types, payloads := make([]string, n), make([]string, n), make([][]byte, n)
-	sequences, times, traces := make([]int64, n), make([]any, n), make([]*string, n)
-	trace := traceParent(ctx)
+	sequences, times, traces := make([]int64, n), make([]time.Time, n), make([]*string, n)
+	trace := TraceParent(ctx)
 	for i, e := range list {
-		if trace != "" {
-			e.TraceParent, traces[i] = trace, &trace
+		if e.TraceParent == "" {
+			e.TraceParent = trace
+		}
+		if e.TraceParent != "" {
+			traces[i] = &e.TraceParent
 		}
 		payload, err := e.Encode()
 		if err != nil {
@@ -65,7 +70,11 @@ func Insert(ctx context.Context, tx pgx.Tx, list ...events.Event) error {
 	return nil
 }
 
-func traceParent(ctx context.Context) string {
+// TraceParent is the trace context of ctx (W3C traceparent), "" for none.
+func TraceParent(ctx context.Context) string {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return "" // the usual case, for the price of a look
+	}
 	carrier := propagation.MapCarrier{}
 	propagation.TraceContext{}.Inject(ctx, carrier)
 	return carrier["traceparent"]
