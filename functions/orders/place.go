@@ -17,7 +17,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/company/order-catalog-service/shared/idempotency"
-	"github.com/company/order-catalog-service/shared/money"
 	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/rest"
@@ -89,20 +88,6 @@ func New(o Options) (*Orders, error) {
 	}
 	orders.register()
 	return orders, nil
-}
-
-// Draft is an order as a customer asks for it.
-type Draft struct {
-	CustomerID      string      `json:"customerId" minLength:"1" maxLength:"255" doc:"Who buys: the caller, unless the token has the role admin"`
-	ShippingAddress Address     `json:"shippingAddress"`
-	Lines           []DraftLine `json:"lines" minItems:"1" maxItems:"100"`
-}
-
-// DraftLine is a wished line. Lines of one product are merged.
-type DraftLine struct {
-	ProductID         uuid.UUID    `json:"productId" format:"uuid"`
-	Quantity          int          `json:"quantity" minimum:"1" maximum:"999"`
-	ExpectedUnitPrice *money.Money `json:"expectedUnitPrice,omitempty" doc:"The price the customer saw; another current price refuses the order"`
 }
 
 // Place stores an order with its stock taken, once per key.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/idempotency"
+	"github.com/company/order-catalog-service/shared/jsonread"
 )
 
 // maxBody is the largest body in bytes. An order with 100 lines has about 12 KiB.
@@ -139,10 +140,19 @@ func (a *API) readBody(r *http.Request, w http.ResponseWriter, call *Call) error
 	return nil
 }
 
-// unmarshal decodes what the schema has let through. A number can still be too large for its field, of which the
-// library would tell the caller in Go's words.
-func unmarshal(raw []byte, v any) error {
-	err := json.Unmarshal(raw, v)
+// unmarshal decodes a body that Canonical has read: first for the schema, and when that has let it through into its
+// type. A number can still be too large for its field, of which the library would tell the caller in Go's words.
+func unmarshal(raw []byte, v any) (err error) {
+	switch v := v.(type) {
+	case *any:
+		r := jsonread.New(raw)
+		*v = r.Any()
+		return r.Err()
+	case json.Unmarshaler:
+		err = v.UnmarshalJSON(raw)
+	default:
+		err = json.Unmarshal(raw, v)
+	}
 	var misfit *json.UnmarshalTypeError
 	if errors.As(err, &misfit) {
 		return fmt.Errorf("the value of %s is out of range", misfit.Field)
