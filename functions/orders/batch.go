@@ -233,9 +233,7 @@ func write(ctx context.Context, conn *pgx.Conn, d *plan) error {
 		d.queueCancelled(queued)
 	}
 	if len(d.placed) > 0 {
-		if err := d.queuePlaced(queued); err != nil {
-			return err
-		}
+		d.queuePlaced(queued)
 	}
 	if len(d.events) > 0 {
 		args, err := outbox.InsertArgs(ctx, d.events)

@@ -92,10 +92,7 @@ func (c *cancellation) decide(d *plan, s *situation, _ int64) (idempotency.Answe
 	}
 	order := *c.order
 	order.Status, order.CancelReason, order.version = Cancelled, c.reason, at.version+1
-	answer, err := rest.JSON(http.StatusOK, order)
-	if err != nil {
-		return idempotency.Answer{}, err
-	}
+	answer := orderAnswer(http.StatusOK, order)
 	s.orders[order.ID] = standing{order.Status, order.version}
 	d.cancelled = append(d.cancelled, order)
 	d.events = append(d.events, c.event(order, events.OrderCancelled, answer, s.now))

@@ -9,7 +9,6 @@ import (
 	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/postgres"
-	"github.com/company/order-catalog-service/shared/rest"
 )
 
 // placement is an order on its way into the database.
@@ -53,10 +52,7 @@ func (p *placement) decide(d *plan, s *situation, ticket int64) (idempotency.Ans
 		CustomerID: p.customerID, ShippingAddress: p.address, Lines: list, TotalAmount: total, CreatedAt: s.now,
 		customer: p.customer, version: 1,
 	}
-	answer, err := rest.JSON(http.StatusCreated, order)
-	if err != nil {
-		return idempotency.Answer{}, err
-	}
+	answer := orderAnswer(http.StatusCreated, order)
 	answer.Location = base + "/" + order.ID.String()
 	d.placed = append(d.placed, order)
 	d.events = append(d.events, p.event(order, events.OrderCreated, answer, s.now))

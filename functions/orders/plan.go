@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"time"
 
@@ -136,24 +135,19 @@ func (d *plan) queueCancelled(queued *pgx.Batch) {
 	queued.Queue(cancelSQL, ids, versions, reasons, n)
 }
 
-func (d *plan) queuePlaced(queued *pgx.Batch) error {
+func (d *plan) queuePlaced(queued *pgx.Batch) {
 	n := len(d.placed)
 	ids, keys := make([]uuid.UUID, n), make([]uuid.UUID, n)
 	numbers, customers, currencies := make([]string, n), make([]string, n), make([]string, n)
 	addresses, totals, times := make([][]byte, n), make([]int64, n), make([]time.Time, n)
 	var l lineColumns
 	for i, o := range d.placed {
-		address, err := json.Marshal(o.ShippingAddress)
-		if err != nil {
-			return fmt.Errorf("storing an address: %w", err)
-		}
 		ids[i], keys[i], numbers[i], customers[i] = o.ID, o.customer, o.OrderNumber, o.CustomerID
-		currencies[i], addresses[i], totals[i], times[i] = o.TotalAmount.Currency(), address, o.TotalAmount.Minor(), o.CreatedAt
+		currencies[i], addresses[i], totals[i], times[i] = o.TotalAmount.Currency(), o.ShippingAddress.append(nil), o.TotalAmount.Minor(), o.CreatedAt
 		l.add(o)
 	}
 	queued.Queue(insertOrdersSQL, ids, numbers, keys, customers, addresses, currencies, totals, times)
 	queued.Queue(insertLinesSQL, l.orders, l.numbers, l.products, l.skus, l.names, l.quantities, l.prices)
-	return nil
 }
 
 // lineColumns are order lines, column by column.

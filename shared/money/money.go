@@ -110,22 +110,29 @@ func (m Money) appendAmount(out []byte) []byte {
 	if scale == 0 {
 		return append(out, number...)
 	}
-	for range scale + 1 - len(number) {
-		number = append([]byte{'0'}, number...)
+	point := len(number) - scale // may be left of the first digit
+	if point <= 0 {
+		out = append(out, '0')
+	} else {
+		out = append(out, number[:point]...)
 	}
-	out = append(out, number[:len(number)-scale]...)
 	out = append(out, '.')
-	return append(out, number[len(number)-scale:]...)
+	for range -point {
+		out = append(out, '0')
+	}
+	return append(out, number[max(point, 0):]...)
 }
 
 // MarshalJSON implements json.Marshaler.
-func (m Money) MarshalJSON() ([]byte, error) {
-	out := make([]byte, 0, 48)
+func (m Money) MarshalJSON() ([]byte, error) { return m.AppendJSON(make([]byte, 0, 48)), nil }
+
+// AppendJSON appends {"amount": "19.90", "currency": "USD"}, without blanks.
+func (m Money) AppendJSON(out []byte) []byte {
 	out = append(out, `{"amount":"`...)
 	out = m.appendAmount(out)
 	out = append(out, `","currency":"`...)
 	out = append(out, m.currency...)
-	return append(out, `"}`...), nil
+	return append(out, `"}`...)
 }
 
 // UnmarshalJSON implements json.Unmarshaler. The amount must be a string: a JSON number passes through floats in
