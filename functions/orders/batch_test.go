@@ -74,7 +74,7 @@ func someOrders(t *rapid.T, shelves map[uuid.UUID]shelf) (list []Order) {
 func someWork(t *rapid.T, shelves map[uuid.UUID]shelf, earlier []Order) (batch []work) {
 	for i := range rapid.IntRange(1, 12).Draw(t, "work") {
 		j := job{refuse: refusing, done: make(chan outcome, 1), request: idempotency.Request{Operation: "place-order", Key: fmt.Sprint(i)}}
-		w := work(nil)
+		var w work
 		if rapid.IntRange(0, 2).Draw(t, "cancel") == 0 {
 			j.request.Operation = "cancel-order"
 			c := &cancellation{job: j, reason: fmt.Sprint("reason ", i), admin: rapid.Bool().Draw(t, "admin")}

@@ -114,7 +114,7 @@ func TestCX19TheTimeOfAcceptanceIsTheDatabases(t *testing.T) {
 	b.clock.saw(shown)
 	_, err := b.acceptBlindly(t.Context())
 	require.Error(t, err, "there is no Redis to keep a ticket")
-	b.Orders.Redis = b.API.Redis
+	b.Orders.Redis = b.Redis
 	at, err := b.acceptBlindly(t.Context())
 	require.NoError(t, err)
 	assert.WithinRange(t, at, shown, shown.Add(time.Minute))

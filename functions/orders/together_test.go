@@ -30,7 +30,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{API: kit.NewAPI(t)}
 	var err error
 	b.Orders, err = New(Options{
-		API: b.REST, Pools: b.API.Pools, Keys: b.API.Keys, Cursors: b.API.Cursors,
+		API: b.REST, Pools: b.API.Pools, Keys: b.API.Keys, Cursors: b.Cursors,
 		AvailabilityChanged: func(_ context.Context, m map[uuid.UUID]int64) { b.changed = m },
 	})
 	require.NoError(t, err)
@@ -86,7 +86,7 @@ func idOf(t *testing.T, a idempotency.Answer) uuid.UUID {
 
 func (b *bench) stock(t *testing.T, column string, product uuid.UUID) int {
 	t.Helper()
-	return kit.One[int](t, b.API.Database, `SELECT `+column+`::int FROM inventory WHERE product_id = $1`, product)
+	return kit.One[int](t, b.Database, `SELECT `+column+`::int FROM inventory WHERE product_id = $1`, product)
 }
 
 // A unit that comes back is there for who stands behind in the same batch, and for nobody before; it comes back once.
@@ -111,8 +111,8 @@ func TestAReturnedUnitIsForWhoComesNextInTheBatch(t *testing.T) {
 	b.commit(t, b.back(t, idOf(t, answers[3])))
 	assert.Equal(t, map[uuid.UUID]int64{product: 5}, b.changed, "it is back")
 	assert.Equal(t, 1, b.stock(t, "available", product))
-	assert.Zero(t, kit.One[int](t, b.API.Database, `SELECT count(*) FROM stock_ledger WHERE initial <> available + sold`))
-	types := kit.One[[]string](t, b.API.Database, `SELECT array_agg(type || '#' || sequence ORDER BY type, sequence) FROM outbox`)
+	assert.Zero(t, kit.One[int](t, b.Database, `SELECT count(*) FROM stock_ledger WHERE initial <> available + sold`))
+	types := kit.One[[]string](t, b.Database, `SELECT array_agg(type || '#' || sequence ORDER BY type, sequence) FROM outbox`)
 	assert.Equal(t, []string{
 		"order.cancelled.v1#2", "order.cancelled.v1#2", "order.created.v1#1", "order.created.v1#1",
 		"product.stock_depleted.v1#2", "product.stock_depleted.v1#4",
@@ -138,8 +138,8 @@ func TestCX14StockOfAnOrderThatDidNotMoveStaysOut(t *testing.T) {
 	})
 	require.NoError(t, err)
 	assert.Equal(t, 6, b.stock(t, "available", product))
-	assert.Equal(t, "Pending", kit.One[string](t, b.API.Database, `SELECT status FROM orders`))
-	assert.Zero(t, kit.One[int](t, b.API.Database, `SELECT count(*) FROM outbox WHERE type = $1`, events.OrderCancelled))
+	assert.Equal(t, "Pending", kit.One[string](t, b.Database, `SELECT status FROM orders`))
+	assert.Zero(t, kit.One[int](t, b.Database, `SELECT count(*) FROM outbox WHERE type = $1`, events.OrderCancelled))
 	assert.Equal(t, http.StatusOK, b.commit(t, c)[0].Status)
 	assert.Equal(t, 10, b.stock(t, "available", product))
 }
