@@ -150,7 +150,9 @@ func (s *stack) startHandler(ctx context.Context, redis string) error {
 	cmd := exec.Command(binary) //nolint:gosec,noctx // just built; ends with stop
 	cmd.Stderr = os.Stderr
 	cmd.Env = append(os.Environ(), fmt.Sprintf("FUNCTIONS_CUSTOMHANDLER_PORT=%d", port), "DATABASE_URL="+s.app, "MIGRATIONS_DATABASE_URL="+owner,
-		"REDIS_URL="+redis, "AUTH_ISSUER="+tokens.URL(), "AUTH_AUDIENCE="+issuer.Audience, "SERVICEBUS_CONNECTION="+s.topic.connection, "WEBHOOK_SECRET="+rand.Text(), "JWT_SIGNING_KEY="+rand.Text(), "LOG_LEVEL=WARN")
+		"REDIS_URL="+redis, "AUTH_ISSUER="+tokens.URL(), "AUTH_AUDIENCE="+issuer.Audience, "SERVICEBUS_CONNECTION="+s.topic.connection, "WEBHOOK_SECRET="+rand.Text(), "JWT_SIGNING_KEY="+rand.Text(), "LOG_LEVEL=WARN",
+		// One customer does the work of thousands: everything is counted and nothing refused.
+		"RATE_LIMIT_CHECKOUT=16000000/1m", "RATE_LIMIT_BROWSE=16000000/1m")
 	return s.startChild(cmd, port)
 }
 
