@@ -9,62 +9,56 @@ package ratelimit
 // many; when one window has no room, none of them counts anything. standings is "remaining milliseconds" of each
 // window, separated by blanks: what is left, and until when more comes back.
 //
-// A window is a string of at most 41 bytes: the number of its newest slot, then a count of three bytes for each slot,
-// newest first. Time is the server's own, so that no process's clock matters. When it jumps back, calls go on in the
-// newest slot until the key's life ends.
+// A window is a string of at most 44 bytes, which Redis keeps in one piece with its header: the number of its newest
+// slot in five bytes, all that is used in three, then a count of three bytes for each slot, newest first. The sum is
+// there so that a call reads the slots that fall out, and not all. Time is the server's own, so that no process's clock
+// matters. When it jumps back, calls go on in the newest slot until the key's life ends.
 const Script = `
-local byte, char, rep, sub, floor = string.byte, string.char, string.rep, string.sub, math.floor
-
-local function number(s, from, to)
-  local n = 0
-  for i = from, to do n = n * 256 + byte(s, i) end
-  return n
-end
+local byte, char, rep, sub, find, floor = string.byte, string.char, string.rep, string.sub, string.find, math.floor
 
 local function charge(key, arg, n, units)
   local time = redis.call('TIME')
   local now = time[1] * 1000 + floor(time[2] / 1000)
-  local newest, counts, left, back = {}, {}, {}, {}
+  local newest, counts, sums, standings = {}, {}, {}, ''
   for w = 1, n do
     local at = arg + 3 * (w - 1)
-    local quota, width, slots = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-    local slot, used, oldest = floor(now / width), 0, 0
-    local kept, list = redis.call('GET', KEYS[key + w - 1]), nil
-    if kept and #kept == 5 + 3 * slots then
-      local last = number(kept, 1, 5)
+    local width, slots = ARGV[at + 1] + 0, ARGV[at + 2] + 0
+    local slot, used, list = floor(now / width), 0, nil
+    local kept = redis.call('GET', KEYS[key + w - 1])
+    if kept and #kept == 8 + 3 * slots then
+      local a, b, c, d, e, x, y, z = byte(kept, 1, 8)
+      local last = (((a * 256 + b) * 256 + c) * 256 + d) * 256 + e
       local moved = slot - last
       if moved <= 0 then
-        slot, list = last, sub(kept, 6)
+        slot, used, list = last, x * 65536 + y * 256 + z, sub(kept, 9)
       elseif moved < slots then
-        list = rep('\0', 3 * moved) .. sub(kept, 6, 5 + 3 * (slots - moved))
+        local stay = 8 + 3 * (slots - moved)
+        used = x * 65536 + y * 256 + z
+        for i = stay + 1, #kept, 3 do
+          local x, y, z = byte(kept, i, i + 2)
+          used = used - x * 65536 - y * 256 - z
+        end
+        list = rep('\0', 3 * moved) .. sub(kept, 9, stay)
       end
     end
-    if list then
-      local b = {byte(list, 1, -1)}
-      for i = 1, 3 * slots, 3 do
-        local c = b[i] * 65536 + b[i + 1] * 256 + b[i + 2]
-        if c > 0 then used, oldest = used + c, (i - 1) / 3 end
-      end
-    else
-      list = rep('\0', 3 * slots)
-    end
-    newest[w], counts[w], left[w] = slot, list, quota - used
-    back[w] = (slot - oldest + slots) * width - now
-    if quota - used < units then units = quota - used end
+    newest[w], counts[w], sums[w] = slot, list or rep('\0', 3 * slots), used
+    if ARGV[at] - used < units then units = ARGV[at] - used end
   end
   if units < 0 then units = 0 end
-  local standings = ''
   for w = 1, n do
+    local at = arg + 3 * (w - 1)
+    local width, slots, slot, list, used = ARGV[at + 1] + 0, ARGV[at + 2] + 0, newest[w], counts[w], sums[w] + units
     if units > 0 then
-      local at = arg + 3 * (w - 1)
-      local width, slots = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-      local slot, c = newest[w], number(counts[w], 1, 3) + units
+      local x, y, z = byte(list, 1, 3)
+      local c, high = x * 65536 + y * 256 + z + units, floor(slot / 65536)
+      list = char(floor(c / 65536), floor(c / 256) % 256, c % 256) .. sub(list, 4)
       redis.call('SET', KEYS[key + w - 1],
-        char(floor(slot / 4294967296) % 256, floor(slot / 16777216) % 256, floor(slot / 65536) % 256, floor(slot / 256) % 256, slot % 256,
-          floor(c / 65536), floor(c / 256) % 256, c % 256) .. sub(counts[w], 4), 'PX', (slots + 1) * width)
-      left[w] = left[w] - units
+        char(floor(high / 65536), floor(high / 256) % 256, high % 256, floor(slot / 256) % 256, slot % 256,
+          floor(used / 65536), floor(used / 256) % 256, used % 256) .. list, 'PX', (slots + 1) * width)
     end
-    standings = standings .. (w > 1 and ' ' or '') .. left[w] .. ' ' .. back[w]
+    local oldest = floor((find(list, '%z*$') - 2) / 3)
+    if oldest < 0 then oldest = 0 end
+    standings = standings .. (w > 1 and ' ' or '') .. ARGV[at] - used .. ' ' .. (slot - oldest + slots) * width - now
   end
   return units, standings
 end

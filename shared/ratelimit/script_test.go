@@ -167,7 +167,7 @@ func TestAWindowIsOneSmallStringInRedis(t *testing.T) {
 	ctx, key := context.Background(), tag(caller)+l.quotas[0].suffix
 	size, err := client.StrLen(ctx, key).Result()
 	require.NoError(t, err)
-	assert.EqualValues(t, 5+3*(parts+1), size)
+	assert.EqualValues(t, 8+3*(parts+1), size)
 	ttl, err := client.PTTL(ctx, key).Result()
 	require.NoError(t, err)
 	assert.LessOrEqual(t, ttl, 72*time.Minute, "it goes when it says nothing any more")
