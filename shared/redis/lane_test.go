@@ -253,12 +253,14 @@ func TestAScriptIsSentWholeToAServerThatForgotIt(t *testing.T) {
 	require.NoError(t, lane.Do(t.Context(), redis.NewStatusCmd(t.Context(), "ping")), "an error of the script is not the connection's")
 }
 
-// A round trip of its own for each command, the lane, and one caller alone on either.
+// A round trip of its own for each command, the lane, and the library's own pipelining; for a crowd and for one alone.
 func BenchmarkLane(b *testing.B) {
 	client, err := Open(newServer(b))
 	require.NoError(b, err)
 	defer func() { _ = client.Close() }()
 	lane, err := NewLane(client)
+	require.NoError(b, err)
+	auto, err := client.AutoPipeline()
 	require.NoError(b, err)
 	get := func(do func(context.Context, redis.Cmder) error) {
 		if err := do(b.Context(), redis.NewStringCmd(b.Context(), "get", "nothing")); err != nil && !errors.Is(err, redis.Nil) {
@@ -268,7 +270,7 @@ func BenchmarkLane(b *testing.B) {
 	for _, way := range []struct {
 		name string
 		do   func(context.Context, redis.Cmder) error
-	}{{"plain", client.Process}, {"lane", lane.Do}} {
+	}{{"plain", client.Process}, {"lane", lane.Do}, {"autopipeline", auto.Process}} {
 		b.Run(way.name+"/alone", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
