@@ -11,6 +11,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/company/order-catalog-service/shared/ratelimit"
 	"github.com/company/order-catalog-service/shared/secretbox"
 )
 
@@ -51,6 +52,11 @@ type config struct {
 	AdmissionTarget time.Duration `env:"ADMISSION_TARGET" envDefault:"100ms"`
 	AdmissionWait   time.Duration `env:"ADMISSION_WAIT" envDefault:"200ms"`
 
+	RateLimitCheckout  string `env:"RATE_LIMIT_CHECKOUT" envDefault:"100/1m"`
+	RateLimitBrowse    string `env:"RATE_LIMIT_BROWSE" envDefault:"600/1m"`
+	RateLimitRest      string `env:"RATE_LIMIT_REST" envDefault:"100/1m"`
+	RateLimitProcesses int    `env:"RATE_LIMIT_PROCESSES" envDefault:"1"`
+
 	RequestTimeout    time.Duration `env:"REQUEST_TIMEOUT" envDefault:"15s"`
 	OrderConfirmAfter time.Duration `env:"ORDER_CONFIRM_AFTER" envDefault:"15m"`
 	OrderQueueAfter   time.Duration `env:"ORDER_QUEUE_AFTER" envDefault:"0s"`
@@ -87,6 +93,14 @@ func load(environment map[string]string) (config, error) {
 	check(c.AdmissionMin >= 4 && c.AdmissionMin <= c.AdmissionStart && c.AdmissionStart <= c.AdmissionMax,
 		"ADMISSION_MIN must be at least 4, ADMISSION_START not below it, and ADMISSION_MAX not below that")
 	check(c.AdmissionTarget > 0 && c.AdmissionWait > 0, "ADMISSION_TARGET and ADMISSION_WAIT must be longer than 0, as in 100ms")
+	check(c.RateLimitProcesses > 0, "RATE_LIMIT_PROCESSES must be at least 1")
+	for variable, text := range map[string]string{
+		"RATE_LIMIT_CHECKOUT": c.RateLimitCheckout, "RATE_LIMIT_BROWSE": c.RateLimitBrowse, "RATE_LIMIT_REST": c.RateLimitRest,
+	} {
+		if _, err := ratelimit.Parse("", text); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s %w", variable, err))
+		}
+	}
 	check(c.RequestTimeout > 0 && c.RequestTimeout <= time.Minute, "REQUEST_TIMEOUT must be between 0 and 1m, below the host's functionTimeout")
 	check(c.OrderQueueAfter >= 0 && c.OrderQueueAfter <= c.RequestTimeout/2, "ORDER_QUEUE_AFTER must be 0 or at most half of REQUEST_TIMEOUT: queueing takes time too")
 	check(c.OrderConfirmAfter > 0, "ORDER_CONFIRM_AFTER must be longer than 0, as in 15m")

@@ -42,7 +42,8 @@ type service struct {
 	config   config
 	logger   *slog.Logger
 	pools    *postgres.Pools
-	redis    *redis.Client // nil: none configured
+	redis    *redis.Client     // nil: none configured
+	lane     *sharedredis.Lane // the way there for what each request asks of it; nil like redis
 	verifier *auth.Verifier
 	keys     *idempotency.Store
 	cursors  *paging.Codec
@@ -93,7 +94,7 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.keys, err = idempotency.New(idempotency.Options{Pools: s.pools, Redis: s.redis, LockNodes: locks, Timeout: c.RequestTimeout, Box: answers})
+	s.keys, err = idempotency.New(idempotency.Options{Pools: s.pools, Lane: s.lane, LockNodes: locks, Timeout: c.RequestTimeout, Box: answers})
 	if err != nil {
 		return nil, err
 	}
@@ -106,10 +107,14 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	if err := admission.Watch(otel.Meter("admission")); err != nil {
 		return nil, err
 	}
+	limits, err := s.limits()
+	if err != nil {
+		return nil, err
+	}
 	s.api, err = rest.New(rest.Config{
 		Title: "Order & Catalog service", Version: version,
 		Description: "Products, carts and orders. Every write needs an Idempotency-Key; errors are RFC 9457 problems.",
-		ProblemBase: c.PublicBaseURL, Verifier: s.verifier, Logger: logger, Ready: s.ready, Deadline: c.RequestTimeout, Admission: admission,
+		ProblemBase: c.PublicBaseURL, Verifier: s.verifier, Logger: logger, Ready: s.ready, Deadline: c.RequestTimeout, Admission: admission, Limits: limits,
 	})
 	if err != nil {
 		return nil, err
@@ -133,6 +138,9 @@ func (s *service) openRedis() (locks []*redis.Client, err error) {
 	}
 	if s.config.RedisURL != "" {
 		if s.redis, err = open("REDIS_URL", s.config.RedisURL); err != nil {
+			return nil, err
+		}
+		if s.lane, err = sharedredis.NewLane(s.redis); err != nil {
 			return nil, err
 		}
 	}

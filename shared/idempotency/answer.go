@@ -1,7 +1,6 @@
 package idempotency
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,14 +47,6 @@ func stored(status int, rawHeader, body []byte) (Answer, error) {
 	}, nil
 }
 
-// record is an answer as Redis keeps it.
-type record struct {
-	Fingerprint []byte `json:"f"`
-	Status      int    `json:"s"`
-	Header      header `json:"h"`
-	Body        []byte `json:"b"`
-}
-
 // What a caller is told instead of an answer.
 var (
 	// ErrInFlight: a request with the same key is being worked on. Not an error of the client's.
@@ -63,13 +54,3 @@ var (
 	// ErrKeyReused: the key was used for a different request.
 	ErrKeyReused = errors.New("the Idempotency-Key was used for a different request")
 )
-
-func (r record) answer(want [sha256.Size]byte) (Answer, error) {
-	if string(r.Fingerprint) != string(want[:]) {
-		return Answer{}, ErrKeyReused
-	}
-	return Answer{
-		Status: r.Status, ContentType: r.Header.ContentType, Location: r.Header.Location, ETag: r.Header.ETag,
-		Body: r.Body, Replayed: true,
-	}, nil
-}

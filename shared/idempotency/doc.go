@@ -7,7 +7,7 @@
 // In front of the row stand layers that only save work, each of which may be lost or lie:
 //
 //	in-process   an equal key in flight in this process is refused (409) before it costs anything
-//	Redis        one round trip: the stored answer of a known key, or a claim on a new one
+//	Redis        one round trip: the stored answer of a known key, or the caller's rate limit and a claim on a new one
 //	RedLock      optionally, a lock over several independent Redis nodes (redsync)
 //
 // Behaviour follows draft-ietf-httpapi-idempotency-key-header. Read key.go (what a key and a fingerprint are),

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	sharedredis "github.com/company/order-catalog-service/shared/redis"
 )
 
 // IK-01 and IK-07.
@@ -129,7 +131,9 @@ func testClaims(t *testing.T) (*claims, *miniredis.Miniredis, *string) {
 	timeline := "00000001"
 	m, err := newMetrics()
 	require.NoError(t, err)
-	return &claims{client: client, timeline: func() string { return timeline }, metrics: m}, server, &timeline
+	lane, err := sharedredis.NewLane(client)
+	require.NoError(t, err)
+	return &claims{lane: lane, timeline: func() string { return timeline }, metrics: m}, server, &timeline
 }
 
 func request(fingerprint byte) Request {
@@ -192,7 +196,7 @@ func TestWhatIsNotOursInRedisIsIgnored(t *testing.T) {
 	t.Parallel()
 	c, server, _ := testClaims(t)
 	req := request(1)
-	for _, value := range []string{"C", "Cshort", "A", "A{", "?", "A{\"s\":\"x\"}"} {
+	for _, value := range []string{"C", "Cshort", "A", "A{", "?", "A" + strings.Repeat("x", 40), "A" + strings.Repeat("\xff", 40)} {
 		require.NoError(t, server.Set(c.redisKey(req), value))
 		_, known, err := c.take(context.Background(), req, time.Second)
 		require.NoError(t, err, value)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/google/uuid"
+
+	"github.com/company/order-catalog-service/shared/ratelimit"
 )
 
 // MaxKey is the longest key in bytes.
@@ -81,6 +83,8 @@ type Request struct {
 	// Sealed says that the answer holds a secret: its body is stored encrypted in the row and nowhere else. Set it
 	// for every request of an operation, replays included; Store.Do knows it, SaveArgs and ScanFound don't.
 	Sealed bool
+	// Charge is the call's rate limit bill, which Store.Guard pays; nil is not limited.
+	Charge *ratelimit.Charge
 }
 
 // Digest is the row's primary key: caller, operation and key, each with its length, so that no two different

@@ -15,14 +15,15 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/company/order-catalog-service/shared/postgres"
+	sharedredis "github.com/company/order-catalog-service/shared/redis"
 	"github.com/company/order-catalog-service/shared/secretbox"
 )
 
 // Options say what a Store stands on.
 type Options struct {
 	Pools *postgres.Pools
-	// Redis remembers answers and claims; nil goes straight to the database.
-	Redis *redis.Client
+	// Lane is the way to the Redis that remembers answers and claims; nil goes straight to the database.
+	Lane *sharedredis.Lane
 	// LockNodes are independent Redis servers for the RedLock; none means no RedLock. The lock needs a majority
 	// of them and is advisory: what it cannot say, the row says.
 	LockNodes []*redis.Client
@@ -38,7 +39,7 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &claims{client: o.Redis, timeline: o.Pools.Timeline, metrics: m}
+	c := &claims{lane: o.Lane, timeline: o.Pools.Timeline, metrics: m}
 	if len(o.LockNodes) > 0 {
 		nodes := make([]redsyncredis.Pool, len(o.LockNodes))
 		for i, node := range o.LockNodes {

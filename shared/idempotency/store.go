@@ -183,6 +183,9 @@ func (s *Store) Guard(ctx context.Context, req Request, work func(context.Contex
 	leave, err := s.flights.enter(key, req.Fingerprint)
 	if err != nil {
 		s.metrics.conflict(ctx, err)
+		if refused := req.Charge.Replay(ctx); refused != nil {
+			return Answer{}, refused
+		}
 		return Answer{}, err
 	}
 	defer leave()
@@ -191,10 +194,15 @@ func (s *Store) Guard(ctx context.Context, req Request, work func(context.Contex
 	defer cancel()
 
 	claim, known, err := s.claims.take(ctx, req, s.timeout)
-	if errors.Is(err, ErrInFlight) {
-		// The claim may be a dead owner's, who committed and was killed before it could say so: the row knows.
-		if known, err = s.peek(ctx, req); err == nil && known == nil {
-			err = ErrInFlight
+	if errors.Is(err, ErrInFlight) || claim.mayBeReplay(ctx, req, err) {
+		// The claim may be a dead owner's, who committed and was killed before it could say so, or of one who is about
+		// to: the row knows.
+		stored, failed := s.peek(ctx, req)
+		switch {
+		case failed != nil:
+			err = failed
+		case stored != nil:
+			known, err = stored, nil
 		}
 	}
 	if err != nil {
@@ -214,6 +222,14 @@ func (s *Store) Guard(ctx context.Context, req Request, work func(context.Contex
 	claim.settle(ctx, req, answer, left)
 	if answer.Replayed {
 		s.metrics.hit(ctx)
+		if claim.alone {
+			// Charged as a new call, for want of Redis. Once the budget of replays is used up too it stays so: then the
+			// quota refuses the next ones before they reach the database.
+			if err := req.Charge.Replay(ctx); err != nil {
+				return Answer{}, err
+			}
+			req.Charge.Returned()
+		}
 	}
 	return answer, nil
 }

@@ -101,7 +101,10 @@ func (f *fuse) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 			return ErrDown
 		}
 		err := next(ctx, cmds)
-		f.note(ctx, err)
+		// err is the first command's; a connection that broke between two replies shows at a later one.
+		for _, cmd := range cmds {
+			f.note(ctx, cmd.Err())
+		}
 		return err
 	}
 }

@@ -27,9 +27,11 @@ const maxBody = 256 << 10
 
 type apiKey struct{}
 
-// admit is what stands between the router and the decoder, cheapest refusal first: token, policy, a permit, key, body.
+// admit is what stands between the router and the decoder, cheapest refusal first: token, policy, a permit,
+// what the caller may still ask for, key, body.
 func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Context)) {
 	class := op.class()
+	limit := a.config.Limits[class]
 	return func(hc huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
 		call := From(r.Context())
@@ -49,12 +51,34 @@ func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Contex
 			}
 			defer func() { gate.Leave(class, call.worked()) }()
 		}
+		if op.Policy != nil {
+			call.charge = limit.Open(call.Caller.Key())
+		}
+		defer call.charge.Mistake()
+		call.Async = op.Async != nil && prefers(r.Header.Values("Prefer"), RespondAsync)
+		if err := call.pay(ctx, op); err != nil {
+			a.fail(w, r, err)
+			return
+		}
 		if err := a.check(r, w, call, op, body); err != nil {
 			a.fail(w, r, err)
 			return
 		}
 		call.began = time.Now()
 		next(humago.NewContext(hc.Operation(), r, w))
+	}
+}
+
+// pay charges what the idempotency layer won't: calls without a key, and writes that are only queued. What it will
+// charge is let through here while the caller has not used up the quota with calls that never came so far.
+func (c *Call) pay(ctx context.Context, op Operation) error {
+	switch {
+	case !op.Keyed:
+		return c.charge.Take(ctx)
+	case c.Async:
+		return c.charge.One(ctx)
+	default:
+		return c.charge.Enter(ctx)
 	}
 }
 
@@ -89,7 +113,6 @@ func (a *API) authorize(r *http.Request, call *Call, op Operation) error {
 
 // check reads the request: its key and its body.
 func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Operation, body bool) error {
-	call.Async = op.Async != nil && prefers(r.Header.Values("Prefer"), RespondAsync)
 	if op.Keyed {
 		key, err := idempotency.ParseKey(r.Header.Values("Idempotency-Key"))
 		if err != nil {

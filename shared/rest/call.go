@@ -7,6 +7,7 @@ import (
 
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/idempotency"
+	"github.com/company/order-catalog-service/shared/ratelimit"
 )
 
 // Call is what is known of a request besides its typed input.
@@ -20,7 +21,8 @@ type Call struct {
 	key         string
 	fingerprint [sha256.Size]byte
 	canonical   []byte
-	began       time.Time // when the request was whole
+	charge      *ratelimit.Charge // the rate limit's bill; nil before the caller is known, and when nothing is limited
+	began       time.Time         // when the request was whole
 }
 
 // worked is how long the work on the call has taken so far, 0 before it. How long a client took to send its body says
@@ -54,6 +56,6 @@ func (c *Call) Path() string { return c.path }
 // Keyed is the call as the idempotency layer knows it. Only keyed operations have a key.
 func (c *Call) Keyed() idempotency.Request {
 	return idempotency.Request{
-		Caller: c.Caller.Key(), Operation: c.Operation, Key: c.key, Fingerprint: c.fingerprint,
+		Caller: c.Caller.Key(), Operation: c.Operation, Key: c.key, Fingerprint: c.fingerprint, Charge: c.charge,
 	}
 }

@@ -30,7 +30,7 @@ func (a *API) Handler() http.Handler {
 		ctx := traceContext.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 		r = r.WithContext(context.WithValue(context.WithValue(ctx, callKey{}, call), apiKey{}, a))
 		secure(w.Header(), call.Correlation)
-		out := &recorder{ResponseWriter: w}
+		out := &recorder{ResponseWriter: w, call: call}
 		defer func() {
 			if p := recover(); p != nil {
 				a.config.Logger.ErrorContext(r.Context(), "panic", "operation", call.Operation,
@@ -120,12 +120,17 @@ func (a *API) OpenAPIYAML() ([]byte, error) {
 type recorder struct {
 	http.ResponseWriter
 	status int
+	call   *Call // nil: of no call
 }
 
-// WriteHeader implements http.ResponseWriter.
+// WriteHeader implements http.ResponseWriter. Whoever writes the answer, it says what the caller has left now: that is
+// never stored with an answer.
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
+		if w.call != nil {
+			w.call.charge.Fields(w.Header())
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -133,7 +138,7 @@ func (w *recorder) WriteHeader(status int) {
 // Write implements http.ResponseWriter.
 func (w *recorder) Write(b []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(b)
 }

@@ -131,6 +131,14 @@ var (
 		Mend:    "Repeat the request, with the same Idempotency-Key if it has one, after the seconds in Retry-After.",
 	}
 
+	// QuotaExceeded is about one caller: others are served.
+	QuotaExceeded = ProblemKind{
+		Slug: "quota-exceeded", Title: "Request cannot be satisfied as assigned quota has been exceeded", Status: 429,
+		Type:    "https://iana.org/assignments/http-problem-types#quota-exceeded",
+		Explain: "You have made as many requests of this kind as you may in the time that RateLimit-Policy names. violated-policies names which. Nothing was done and the request was not counted.",
+		Mend:    "Repeat the request, with the same Idempotency-Key if it has one, after the seconds in Retry-After.",
+	}
+
 	methodNotAllowed = ProblemKind{Title: http.StatusText(http.StatusMethodNotAllowed), Status: http.StatusMethodNotAllowed, Standard: true}
 	notAcceptable    = ProblemKind{Title: http.StatusText(http.StatusNotAcceptable), Status: http.StatusNotAcceptable, Standard: true}
 	internalError    = ProblemKind{Title: http.StatusText(http.StatusInternalServerError), Status: http.StatusInternalServerError, Standard: true}

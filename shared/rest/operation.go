@@ -16,6 +16,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/ratelimit"
 	"github.com/company/order-catalog-service/shared/resilience"
 )
 
@@ -32,6 +33,8 @@ type Config struct {
 	Deadline time.Duration
 	// Admission bounds how many operations are worked on at once; nil bounds nothing.
 	Admission *resilience.Limiter
+	// Limits are what one caller may ask for, by class; a class that is not there is not limited.
+	Limits map[resilience.Class]*ratelimit.Limit
 }
 
 // API is the set of operations and the document of them.
@@ -205,6 +208,11 @@ func (a *API) describe(h *huma.Operation, op Operation, body bool) {
 	kinds = append(kinds, Malformed, Validation, DependencyUnavailable, internalError)
 	if a.config.Admission != nil {
 		kinds = append(kinds, Overloaded)
+	}
+	if op.Policy != nil && a.config.Limits[op.class()] != nil {
+		kinds = append(kinds, QuotaExceeded)
+		ok.Headers["RateLimit-Policy"] = headerDoc("What a caller may ask for: calls (q) in any stretch of so many seconds (w)")
+		ok.Headers["RateLimit"] = headerDoc("What is left of it (r), and the seconds until more comes back (t)")
 	}
 	if op.Policy != nil {
 		h.Security = []map[string][]string{{"bearer": {}}}

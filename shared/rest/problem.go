@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -14,6 +15,7 @@ import (
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/ratelimit"
 	"github.com/company/order-catalog-service/shared/resilience"
 )
 
@@ -103,6 +105,7 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 	var (
 		p         *Problem
 		forbidden *auth.ForbiddenError
+		quota     *ratelimit.RefusedError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -133,6 +136,12 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 	case errors.Is(err, resilience.ErrRefused): // counted by the limiter; a line each would be work when there is too much
 		p = &Problem{Kind: Overloaded, Detail: "The service has more requests than it can answer in time."}
 		p.retryAfter = overload[rand.IntN(len(overload))] //nolint:gosec // spreads clients, keeps no secret
+	case errors.As(err, &quota): // counted by the limit
+		p = &Problem{
+			Kind: QuotaExceeded, Detail: "You have made as many requests of this kind as you may for now.",
+			Extensions: map[string]any{"violated-policies": quota.Policies},
+		}
+		p.retryAfter = strconv.FormatInt(quota.RetryAfter(), 10)
 	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, auth.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		a.config.Logger.WarnContext(ctx, "unavailable", "operation", From(ctx).Operation, "error", err, "correlation_id", From(ctx).Correlation)

@@ -94,6 +94,8 @@ func (w *world) start(t *testing.T, databaseURL string, limits host.Limits, sett
 			"WEBHOOK_SECRET=a secret for the end-to-end tests only", "WEBHOOK_ALLOW_LOOPBACK=true",
 			// The machine may be slow with other tests: the edge shall not take that for overload.
 			"ADMISSION_TARGET=5s", "ADMISSION_WAIT=5s",
+			// A test has few customers, and each does the work of many.
+			"RATE_LIMIT_CHECKOUT=1000000/1m", "RATE_LIMIT_BROWSE=1000000/1m", "RATE_LIMIT_REST=1000000/1m",
 			"JWT_SIGNING_KEY=a key for the end-to-end tests only",
 		}, settings...),
 	})

@@ -73,7 +73,9 @@ func NewAPIOn(t testing.TB, d *Database, sibling *API) *API {
 	require.NoError(t, err)
 	a.Box, err = secretbox.New("webhook endpoints", []byte(boxesOpenWith))
 	require.NoError(t, err)
-	a.Keys, err = idempotency.New(idempotency.Options{Pools: a.Pools, Redis: a.Redis, Box: answers, Timeout: 10 * time.Second})
+	lane, err := sharedredis.NewLane(a.Redis)
+	require.NoError(t, err)
+	a.Keys, err = idempotency.New(idempotency.Options{Pools: a.Pools, Lane: lane, Box: answers, Timeout: 10 * time.Second})
 	require.NoError(t, err)
 	return a
 }

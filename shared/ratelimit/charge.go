@@ -1,0 +1,218 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Charge is one call's bill. A nil Charge is of a call that is not limited: its methods do nothing.
+type Charge struct {
+	limit     *Limit
+	caller    uuid.UUID
+	counted   bool // by one budget or the other, or refused by it
+	standings [maxPolicies]Standing
+	n         int // of the standings
+}
+
+// Standing is what a caller has left of a policy.
+type Standing struct {
+	Policy    string
+	Remaining int
+	Reset     time.Duration // until more comes back
+}
+
+// RefusedError says that a caller has used up what they may.
+type RefusedError struct {
+	Policies []string      // whose quota is used up
+	Wait     time.Duration // until each has room again
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("rate limit used up: %s", strings.Join(e.Policies, ", "))
+}
+
+// Windows is how many windows of each kind the call is charged to.
+func (c *Charge) Windows() int {
+	if c == nil {
+		return 0
+	}
+	return len(c.limit.quotas)
+}
+
+// Keys appends what Script gets as keys: the quotas' windows, then the replays'.
+func (c *Charge) Keys(words []any) []any {
+	if c == nil {
+		return words
+	}
+	of := tag(c.caller)
+	for i := range c.limit.quotas {
+		words = append(words, of+c.limit.quotas[i].suffix)
+	}
+	for i := range c.limit.replays {
+		words = append(words, of+c.limit.replays[i].suffix)
+	}
+	return words
+}
+
+// Args appends what Script gets as arguments for the windows of Keys: three for each.
+func (c *Charge) Args(words []any) []any {
+	if c == nil {
+		return words
+	}
+	for i := range c.limit.quotas {
+		words = append(words, c.limit.quotas[i].args[:]...)
+	}
+	for i := range c.limit.replays {
+		words = append(words, c.limit.replays[i].args[:]...)
+	}
+	return words
+}
+
+// Counted notes what Script counted, or refused to count, for a new call or for a replay. The error is a
+// *RefusedError.
+func (c *Charge) Counted(ctx context.Context, granted bool, standings string, replay bool) error {
+	if c == nil {
+		return nil
+	}
+	c.read(standings, replay)
+	return c.done(ctx, granted, replay)
+}
+
+// read takes in the standings as Script writes them. What can't be read is left out: it only informs.
+func (c *Charge) read(standings string, replay bool) {
+	windows := c.limit.quotas
+	if replay {
+		windows = c.limit.replays
+	}
+	c.n = 0
+	for i := range windows {
+		var left, back string
+		left, standings, _ = strings.Cut(standings, " ")
+		back, standings, _ = strings.Cut(standings, " ")
+		remaining, _ := strconv.Atoi(left)
+		ms, err := strconv.Atoi(back)
+		if err != nil {
+			return
+		}
+		c.standings[i] = Standing{Policy: windows[i].Name, Remaining: max(0, remaining), Reset: time.Duration(ms) * time.Millisecond}
+		c.n++
+	}
+}
+
+// done ends the bill: nil, or why the call is refused.
+func (c *Charge) done(ctx context.Context, granted, replay bool) error {
+	c.counted = true
+	if granted {
+		return nil
+	}
+	budget := c.limit.metrics.calls
+	if replay {
+		budget = c.limit.metrics.repeats
+	}
+	c.limit.metrics.refused.Add(ctx, 1, budget)
+	refused := &RefusedError{Wait: time.Second}
+	for _, s := range c.standings[:c.n] {
+		if s.Remaining == 0 {
+			refused.Policies = append(refused.Policies, s.Policy)
+			refused.Wait = max(refused.Wait, s.Reset)
+		}
+	}
+	return refused
+}
+
+// Alone charges the call in this process, as Redis does not answer. The error is a *RefusedError.
+func (c *Charge) Alone(ctx context.Context) error {
+	if c == nil {
+		return nil
+	}
+	c.limit.metrics.alone.Add(ctx, 1, c.limit.metrics.nobody)
+	return c.alone(ctx, false)
+}
+
+// Replay charges a replay that Redis has not seen to this process's own budget of them. The error is a *RefusedError.
+func (c *Charge) Replay(ctx context.Context) error {
+	if c == nil {
+		return nil
+	}
+	return c.alone(ctx, true)
+}
+
+func (c *Charge) alone(ctx context.Context, replay bool) error {
+	e := c.limit.callers.of(c.caller, c.limit)
+	e.mu.Lock()
+	granted := c.count(e, replay)
+	e.mu.Unlock()
+	return c.done(ctx, granted, replay)
+}
+
+// count charges one of the caller's budgets in this process. e.mu is held.
+func (c *Charge) count(e *entry, replay bool) (granted bool) {
+	n := len(c.limit.quotas)
+	counts, windows := e.counts[:n], c.limit.quotas
+	if replay {
+		counts, windows = e.counts[n:], c.limit.replays
+	}
+	c.standings, granted = charge(counts, windows, c.limit.local, c.limit.Now())
+	c.n = n
+	return granted
+}
+
+// Returned gives back what Alone has charged: the call was a replay after all.
+func (c *Charge) Returned() {
+	if c == nil {
+		return
+	}
+	e := c.limit.callers.of(c.caller, c.limit)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i := range c.limit.quotas {
+		if newest := &e.counts[i].slots[0]; *newest > 0 { // a slot later it stays counted: the safe side
+			*newest--
+		}
+	}
+}
+
+// Mistake charges a call that was answered before anybody counted it, such as one with a body that is not valid. It is
+// counted in this process only, and the next ones are refused by Enter.
+func (c *Charge) Mistake() {
+	if c == nil || c.counted {
+		return
+	}
+	e := c.limit.callers.of(c.caller, c.limit)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c.count(e, false)
+	c.n = 0 // what this process knows of itself is not what the caller has left
+}
+
+// Enter refuses a caller who has used up what this process counted by itself. It counts nothing. The error is a
+// *RefusedError.
+func (c *Charge) Enter(ctx context.Context) error {
+	if c == nil {
+		return nil
+	}
+	e := c.limit.callers.known(c.caller)
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	now, full := c.limit.Now(), false
+	for i := range c.limit.quotas {
+		w := &c.limit.quotas[i]
+		used, back := e.counts[i].look(w, now)
+		c.standings[i] = Standing{Policy: w.Name, Remaining: max(0, c.limit.local(w)-used), Reset: back}
+		full = full || c.standings[i].Remaining == 0
+	}
+	e.mu.Unlock()
+	if !full {
+		return nil
+	}
+	c.n = len(c.limit.quotas)
+	return c.done(ctx, false, false)
+}
