@@ -16,6 +16,19 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// timers is how long a round lasts at least, so that each of the service's timers but housekeeping comes in it.
+const timers = 12 * time.Second
+
+// visits is a round: visits of n each, until the timers have come.
+func (s *stack) visits(ctx context.Context, n int) error {
+	for began := time.Now(); time.Since(began) < timers; {
+		if err := s.visit(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // visit has all clients go through the shop n times, and waits until what they did is out: sent, numbered, delivered.
 func (s *stack) visit(ctx context.Context, n int) error {
 	group, within := errgroup.WithContext(ctx)

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -27,9 +26,6 @@ var hot = []string{
 	"Carts.Create", "Carts.Lock", "Carts.Read", "Carts.Items", "Carts.Set", "Carts.Touch", "Carts.Product",
 	"Webhooks.FanOut", "Webhooks.LeaseOne", "Webhooks.Succeed", "Webhooks.Due",
 }
-
-// timers is how long a round lasts at least, so that each of the service's timers but housekeeping comes in it.
-const timers = 12 * time.Second
 
 // few is how many rows a table may have that is read whole.
 const few = 500
@@ -51,7 +47,7 @@ func (s *stack) report(ctx context.Context, out io.Writer) error {
 	if err := execute(ctx, s.admin, "SELECT pg_stat_statements_reset()", "SELECT pg_stat_reset()"); err != nil {
 		return err
 	}
-	if err := s.visit(ctx, s.rounds); err != nil {
+	if err := s.visits(ctx, s.rounds); err != nil {
 		return err
 	}
 	statements, err := s.statements(ctx)
@@ -106,10 +102,8 @@ func (s *stack) explained(ctx context.Context) (plans map[string][]plan, raw []b
 	if err := execute(ctx, s.admin, "ALTER SYSTEM SET auto_explain.log_min_duration = 0", "SELECT pg_reload_conf()"); err != nil {
 		return nil, nil, err
 	}
-	for began := time.Now(); time.Since(began) < timers; {
-		if err := s.visit(ctx, 6); err != nil {
-			return nil, nil, err
-		}
+	if err := s.visits(ctx, 6); err != nil {
+		return nil, nil, err
 	}
 	if err := execute(ctx, s.admin, "ALTER SYSTEM SET auto_explain.log_min_duration = -1", "SELECT pg_reload_conf()"); err != nil {
 		return nil, nil, err
