@@ -91,6 +91,39 @@ func TestServiceWorksBehindAPoolerInTransactionMode(t *testing.T) {
 	}
 }
 
+// What a bulk statement needs, in the setting that the pooler asks for: arrays as arguments, several statements in one
+// round trip, COPY. Eight clients on two connections do each of them, and count what came.
+func TestArraysBatchesAndCopyPassThePooler(t *testing.T) {
+	t.Parallel()
+	d := kit.NewDatabase(t)
+	pools := (&kit.Database{AppURL: kit.NewPooler(t, d.AppURL, 2) + describing}).Open(t)
+	const clients, rows = 8, 50
+	var ended sync.WaitGroup
+	for range clients {
+		ended.Go(func() {
+			ids, sessions := make([]uuid.UUID, rows), make([]string, rows)
+			var copied [][]any
+			for i := range ids {
+				ids[i], sessions[i] = uuid.New(), "array"
+				copied = append(copied, []any{uuid.New(), uuid.New(), "copy"})
+			}
+			assert.NoError(t, pools.Orders.Tx(context.Background(), func(tx pgx.Tx) error {
+				batch := &pgx.Batch{}
+				batch.Queue(`INSERT INTO carts (id, customer_key, session_id) SELECT i, i, s FROM unnest($1::uuid[], $2::text[]) AS c (i, s)`, ids, sessions)
+				batch.Queue(`DELETE FROM carts WHERE id = ANY ($1)`, ids[:10])
+				if err := tx.SendBatch(context.Background(), batch).Close(); err != nil {
+					return err
+				}
+				_, err := tx.CopyFrom(context.Background(), pgx.Identifier{"carts"}, []string{"id", "customer_key", "session_id"}, pgx.CopyFromRows(copied))
+				return err
+			}))
+		})
+	}
+	ended.Wait()
+	assert.Equal(t, clients*(rows-10), kit.One[int](t, d, `SELECT count(*)::int FROM carts WHERE session_id = 'array'`))
+	assert.Equal(t, clients*rows, kit.One[int](t, d, `SELECT count(*)::int FROM carts WHERE session_id = 'copy'`))
+}
+
 // What the setting is for: with statements prepared under names, which is pgx's default, one transaction meets a
 // statement that another client prepared, or misses its own. If this ever passes, the setting has become needless.
 func TestNamedStatementsFailBehindAPoolerInTransactionMode(t *testing.T) {
