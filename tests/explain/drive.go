@@ -161,7 +161,7 @@ func (b *buyer) ask(ctx context.Context, method, path string, want int, body any
 		}
 		in = bytes.NewReader(raw)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, b.base+path, in)
+	req, err := http.NewRequestWithContext(ctx, method, b.base+path, in) //nolint:gosec // the stack that we started
 	if err != nil {
 		return "", fmt.Errorf("making a request: %w", err)
 	}
@@ -170,7 +170,7 @@ func (b *buyer) ask(ctx context.Context, method, path string, want int, body any
 		req.Header.Set("Content-Type", "application/json")
 		req.Header.Set("Idempotency-Key", uuid.NewString())
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := http.DefaultClient.Do(req) //nolint:gosec // as above
 	if err != nil {
 		return "", fmt.Errorf("%s %s: %w", method, path, err)
 	}

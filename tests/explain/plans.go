@@ -60,7 +60,7 @@ func (p plan) access(rows map[string]float64, few float64) string {
 	removed := 0
 	p.Root.walk(func(n node) {
 		removed += n.Removed
-		what := ""
+		var what string
 		switch {
 		case n.Index != "":
 			what = strings.TrimSuffix(parent(n.Index), "_idx")

@@ -66,7 +66,7 @@ func (s *stack) report(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if s.plans != "" {
-		if err := os.WriteFile(s.plans, raw, 0o600); err != nil {
+		if err := os.WriteFile(s.plans, raw, 0o600); err != nil { //nolint:gosec // where the caller wants it
 			return fmt.Errorf("writing the plans: %w", err)
 		}
 	}

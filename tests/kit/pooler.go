@@ -34,7 +34,7 @@ func NewPooler(t testing.TB, server string, servers int) string {
 	port, err := child.FreePort()
 	require.NoError(t, err)
 	// auth_type any: who connects is not asked, and becomes the database's user, whose settings then hold.
-	config, err := os.CreateTemp("", "pgbouncer-*.ini")
+	config, err := os.CreateTemp("", "pgbouncer-*.ini") //nolint:usetesting // nobody, who must read it, may not enter the test's folder
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.Remove(config.Name()) })
 	_, err = fmt.Fprintf(config, `[databases]
@@ -54,7 +54,7 @@ log_disconnections = 0
 	require.NoError(t, config.Chmod(0o644))
 	require.NoError(t, config.Close())
 
-	cmd := exec.Command(binary, "--quiet", config.Name())
+	cmd := exec.Command(binary, "--quiet", config.Name()) //nolint:gosec // found by us
 	cmd.Stdout, cmd.Stderr = testWriter{t}, testWriter{t}
 	if os.Geteuid() == 0 { // it refuses to run as root
 		nobody, err := user.Lookup("nobody")
