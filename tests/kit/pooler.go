@@ -54,7 +54,7 @@ log_disconnections = 0
 	require.NoError(t, config.Chmod(0o644))
 	require.NoError(t, config.Close())
 
-	cmd := exec.Command(binary, "--quiet", config.Name()) //nolint:gosec // found by us
+	cmd := exec.Command(binary, "--quiet", config.Name()) //nolint:gosec,noctx // found by us, ended with the test
 	cmd.Stdout, cmd.Stderr = testWriter{t}, testWriter{t}
 	if os.Geteuid() == 0 { // it refuses to run as root
 		nobody, err := user.Lookup("nobody")
