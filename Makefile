@@ -6,10 +6,10 @@ LOCAL := { test -x .local/bin/local || echo 'Building the local stack: the first
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench soak package start token seed reset lint fmt fuzz
+.PHONY: help run test check bench k6 soak package start token seed reset lint fmt fuzz
 
 help: ## List these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
 
 run: ## Run the whole stack on this machine until Ctrl-C
 	@$(LOCAL) run
@@ -42,6 +42,9 @@ fuzz: ## Run each fuzz target for FUZZTIME (5s)
 
 bench: ## Measure orders, product reads and events against references in the same run
 	@$(LOCAL) services --durable -- go run ./tests/load --picture .local/commit-to-topic.svg
+
+k6: ## Send Black Friday to a running stack (make run): make k6 RATE=500 DURATION=120
+	@$$(command -v k6 || echo go run go.k6.io/k6@v1.8.1) run --no-usage-report tests/load/black-friday.js
 
 soak: ## Kill drains and broker at random for two minutes, then check the books
 	@export SOAK=2m; $(LOCAL) services -- go test -count=1 -v ./tests/soak

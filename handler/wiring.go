@@ -301,8 +301,8 @@ func (s *service) bringUp(ctx context.Context) {
 	}
 }
 
-// checkLimits warns, once, when the role that serves requests lacks a timeout: nothing else would show it before
-// the day when a stuck transaction holds a hot product's lock.
+// checkLimits warns, once, when the role that serves requests lacks a timeout, or when its connections won't be enough:
+// nothing else would show it before the day when a stuck transaction holds a hot product's lock, or all instances are up.
 func (s *service) checkLimits(ctx context.Context) {
 	mend, err := postgres.MissingLimits(ctx, s.pools.Background)
 	switch {
@@ -311,6 +311,14 @@ func (s *service) checkLimits(ctx context.Context) {
 	case len(mend) > 0:
 		s.logger.WarnContext(ctx, "the role of DATABASE_URL has no timeout of a kind it needs: run this once as its administrator",
 			"sql", strings.Join(mend, "; "))
+	}
+	fit, err := s.pools.Fit(ctx)
+	if err != nil {
+		s.logger.WarnContext(ctx, "the connections of DATABASE_URL's server could not be counted", "error", err)
+		return
+	}
+	for _, warning := range fit.Warnings() {
+		s.logger.WarnContext(ctx, "DATABASE_URL and this process do not fit", "why", warning)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 // servicesCommand runs a command with a throw-away PostgreSQL and Redis beside it: how tests and benchmarks run.
 type servicesCommand struct {
 	Durable bool     `help:"Run PostgreSQL with fsync on, as benchmarks need it."`
+	Observe bool     `help:"Have PostgreSQL count statements (pg_stat_statements) and write its log as JSON where SQL can read it."`
 	Command []string `arg:"" passthrough:"" help:"Command to run, after --."`
 }
 
@@ -42,16 +44,20 @@ func (c *servicesCommand) Run(root checkout) error {
 	}
 	defer remove()
 
-	settings := pgserver.FastSettings
+	settings := maps.Clone(pgserver.FastSettings)
 	if c.Durable {
-		settings = pgserver.DurableSettings
+		settings = maps.Clone(pgserver.DurableSettings)
+	}
+	if c.Observe {
+		settings["logging_collector"], settings["log_destination"] = "on", "jsonlog"
+		settings["pg_stat_statements.track_planning"] = "on"
 	}
 	pgPort, err := child.FreePort()
 	if err != nil {
 		return err
 	}
 	log := func(s string) { fmt.Fprintln(os.Stderr, "services:", s) }
-	pg, err := pgserver.Start(ctx, pgserver.Options{Dir: filepath.Join(dir, "postgres"), Port: pgPort, Settings: settings, Log: log})
+	pg, err := pgserver.Start(ctx, pgserver.Options{Dir: filepath.Join(dir, "postgres"), Port: pgPort, Settings: settings, Statistics: c.Observe, Log: log})
 	if err != nil {
 		return err
 	}

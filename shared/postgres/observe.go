@@ -41,6 +41,10 @@ func (o *observer) watch(pools *Pools) error {
 	if err != nil {
 		return fmt.Errorf("making db_connections_idle: %w", err)
 	}
+	limit, err := meter.Int64ObservableGauge("db_connections_max", metric.WithDescription("Connections that may be opened, by pool."))
+	if err != nil {
+		return fmt.Errorf("making db_connections_max: %w", err)
+	}
 	byPool := map[*Pool]metric.MeasurementOption{
 		pools.Orders:     named("pool", "orders"),
 		pools.Reads:      named("pool", "reads"),
@@ -54,9 +58,10 @@ func (o *observer) watch(pools *Pools) error {
 			stat := pool.pool.Stat()
 			out.ObserveInt64(active, int64(stat.AcquiredConns()), name)
 			out.ObserveInt64(idle, int64(stat.IdleConns()), name)
+			out.ObserveInt64(limit, int64(stat.MaxConns()), name)
 		}
 		return nil
-	}, active, idle)
+	}, active, idle, limit)
 	if err != nil {
 		return fmt.Errorf("watching the pools: %w", err)
 	}

@@ -20,7 +20,7 @@ var ErrUnavailable = errors.New("database unavailable")
 
 // Budget is how many connections each kind of work may hold in one process. They are separate, so that slow
 // reads or a stuck background job can't take the connections that orders need. The sum times the number of
-// instances must stay below the server's max_connections.
+// instances must stay below the server's max_connections (see Fit).
 type Budget struct {
 	Orders     int32         // writes that a customer waits for
 	Reads      int32         // lists and single reads
@@ -36,11 +36,14 @@ type Pools struct {
 	Background *Pool
 	Drain      *Pool
 
+	size     int // connections of all pools
 	timeline atomic.Pointer[string]
 }
 
 // Open makes the pools for url (a postgres:// URL or a key=value DSN). It does not connect, so it fails only for
-// a URL that cannot be read.
+// a URL that cannot be read. Behind a pooler in transaction mode the URL must say
+// default_query_exec_mode=cache_describe: statements then have no names, which would stay behind on a connection that
+// the next transaction doesn't get. Nothing else here needs a session: locks are those of transactions, settings the role's.
 func Open(ctx context.Context, url string, budget Budget) (*Pools, error) {
 	pools := &Pools{}
 	observe, err := newObserver()
@@ -79,6 +82,7 @@ func Open(ctx context.Context, url string, budget Budget) (*Pools, error) {
 			return nil, fmt.Errorf("making the %s pool: %w", p.name, err)
 		}
 		*p.to = &Pool{pool: pool, acquire: budget.Acquire}
+		pools.size += int(p.size)
 	}
 	if err := observe.watch(pools); err != nil {
 		return nil, err
@@ -112,7 +116,8 @@ func (p *Pools) prepare(ctx context.Context, conn *pgx.Conn) error {
 	pgxuuid.Register(conn.TypeMap())
 	const query = `/* Connect.Timeline */ SELECT CASE WHEN pg_is_in_recovery() THEN '' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END`
 	var timeline string
-	if err := conn.QueryRow(ctx, query).Scan(&timeline); err != nil {
+	// Not under a name: with the wrong setting behind a pooler no connection would come up at all, and nobody be told why.
+	if err := conn.QueryRow(ctx, query, pgx.QueryExecModeExec).Scan(&timeline); err != nil {
 		return fmt.Errorf("reading the timeline: %w", err)
 	}
 	if timeline != "" {

@@ -1,8 +1,10 @@
 package kit
 
 import (
+	"cmp"
 	"context"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,5 +65,8 @@ func (b *Broker) Events(t testing.TB, n int) (list []*azservicebus.ReceivedMessa
 		}
 		list = append(list, messages...)
 	}
+	// A busy client gives messages back that came while it was not asking, and gets them later: what counts is the order
+	// in which the topic took them.
+	slices.SortFunc(list, func(a, b *azservicebus.ReceivedMessage) int { return cmp.Compare(*a.SequenceNumber, *b.SequenceNumber) })
 	return list
 }
