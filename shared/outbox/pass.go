@@ -21,8 +21,8 @@ const (
 // The statements of a pass. A shard's lock is the advisory lock (7072, shard). The locks come in a statement of their own: read together with the rows, the rows
 // would be those from before the wait, and published ones would be sent again.
 const (
-	// A pass runs on plans made once. Left to itself the planner makes one for each pass, since it could prune partitions by
-	// the ids' values; planning over all partitions costs more than the pass, and the executor prunes them as well.
+	// A pass runs on plans made once. Left to itself the planner makes new ones each time, as it could count the array's
+	// items and prune partitions by their values; that takes longer than the pass, and the executor prunes as well.
 	genericSQL = `SET LOCAL plan_cache_mode = force_generic_plan`
 
 	lockSQL = `/* Outbox.Lock */ SELECT s FROM unnest($1::int[]) s WHERE pg_try_advisory_xact_lock(7072, s)`
@@ -35,11 +35,9 @@ ORDER BY aggregate_id, sequence LIMIT 100`
 	waitingSQL = `/* Outbox.Waiting */
 SELECT aggregate_id, count(*) FROM outbox_parked WHERE sent_at IS NULL AND shard = ANY ($1::smallint[]) GROUP BY aggregate_id`
 
-	// (SELECT $1) hides from the planner how many shards there are. When it sees that, it takes the plan for these few to
-	// be better than the prepared one, makes a new one each time, and spends ten times as long on it as on reading.
 	pendingSQL = `/* Outbox.Pending */
 SELECT o.id, o.shard, o.aggregate_id, o.sequence, o.type, o.payload, o.traceparent
-FROM unnest((SELECT $1::smallint[])) s CROSS JOIN LATERAL (
+FROM unnest($1::smallint[]) s CROSS JOIN LATERAL (
     SELECT * FROM outbox WHERE shard = s AND processed_at IS NULL ORDER BY aggregate_id, sequence LIMIT 100
 ) o ORDER BY o.shard, o.aggregate_id, o.sequence`
 
