@@ -40,8 +40,8 @@ fuzz: ## Run each fuzz target for FUZZTIME (5s)
 		done; \
 	done
 
-bench: ## Measure orders, product reads and events against references in the same run
-	@$(LOCAL) services --durable -- go run ./tests/load --picture .local/commit-to-topic.svg
+bench: ## Measure against references in the same run (8 min); DOCS=docs writes docs/benchmarks.md, ARGS=--help says more
+	@$(LOCAL) services --durable -- go run ./tests/load --docs '$(or $(DOCS),.local/bench)' $(ARGS)
 
 soak: ## Kill drains and broker at random for two minutes, then check the books
 	@export SOAK=2m; $(LOCAL) services -- go test -count=1 -v ./tests/soak
