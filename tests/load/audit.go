@@ -163,7 +163,7 @@ func compareEvents(stored map[uuid.UUID]heard, came []heard) (broken []string) {
 // missingInFeed counts events that the feed lacks or has twice; the assigner gets some time to number the last ones.
 func (s *stack) missingInFeed(ctx context.Context) (missing int, err error) {
 	const sql = `SELECT count(*) FROM (SELECT id, count(f.id) FROM (SELECT id ` + ownEvents + `) o LEFT JOIN feed f USING (id) GROUP BY id HAVING count(f.id) <> 1) wrong`
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(200 * time.Millisecond) { // between two looks at many rows
+	for deadline := time.Now().Add(s.patience); ; time.Sleep(200 * time.Millisecond) { // between two looks at many rows
 		if err = s.db.QueryRow(ctx, sql).Scan(&missing); err != nil || missing == 0 || time.Now().After(deadline) {
 			return missing, err
 		}

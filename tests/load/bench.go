@@ -36,6 +36,7 @@ type bench struct {
 	bare          target
 	bareParts     []part
 	closers       []func()
+	patience      time.Duration // until every event must have been heard
 
 	direct, hosted, largeStack *stack
 
@@ -57,7 +58,7 @@ func (b *bench) stop() {
 
 // prepare builds the handler and makes what all stacks need.
 func prepare(ctx context.Context, o options, out io.Writer) (*bench, error) {
-	b := &bench{options: o, out: out, server: os.Getenv("TEST_DATABASE_URL"), redis: os.Getenv("TEST_REDIS_URL"), run: rand.Text()[:12], results: map[string][]result{}, curve: map[curveKey][]point{}}
+	b := &bench{options: o, out: out, server: os.Getenv("TEST_DATABASE_URL"), redis: os.Getenv("TEST_REDIS_URL"), run: rand.Text()[:12], patience: 2 * time.Minute, results: map[string][]result{}, curve: map[curveKey][]point{}}
 	if b.server == "" || b.redis == "" {
 		return nil, errors.New("TEST_DATABASE_URL and TEST_REDIS_URL are not set: run `make bench`")
 	}

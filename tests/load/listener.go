@@ -186,7 +186,7 @@ func (s *stack) during(ctx context.Context, what string) error {
 
 // allHeard waits until every event that is stored was heard.
 func (s *stack) allHeard(ctx context.Context) error {
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(s.patience); ; time.Sleep(20 * time.Millisecond) {
 		var stored int
 		if err := s.db.QueryRow(ctx, `SELECT count(*) `+ownEvents).Scan(&stored); err != nil {
 			return fmt.Errorf("counting events: %w", err)

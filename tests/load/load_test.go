@@ -44,12 +44,12 @@ func TestLoopCountsAcceptedAndRefusedAnswers(t *testing.T) {
 	t.Parallel()
 	var served, refused, broken atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		switch n := served.Add(1); {
-		case n%10 == 0:
+		switch served.Add(1) % 10 {
+		case 0:
 			refused.Add(1)
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = w.Write(overload)
-		case n%10 == 1:
+		case 1:
 			broken.Add(1)
 			w.WriteHeader(http.StatusInternalServerError)
 		}

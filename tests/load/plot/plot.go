@@ -54,8 +54,7 @@ func Page(panels ...Panel) []byte {
 type canvas struct{ bytes.Buffer }
 
 func (c *canvas) add(format string, args ...any) {
-	fmt.Fprintf(c, format, args...)
-	c.WriteByte('\n')
+	_, _ = fmt.Fprintf(c, format+"\n", args...) // a buffer takes all
 }
 
 func (c *canvas) label(x, y float64, anchor, fill, says string) {
