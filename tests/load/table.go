@@ -57,7 +57,7 @@ func (b *bench) over(phase string, of func(*result) float64) float64 {
 func (b *bench) ratio(phase, reference string) (x float64, ok bool) {
 	var values []float64
 	for i := range b.results[phase] {
-		if other := b.results[reference]; i < len(other) {
+		if other := b.results[reference]; i < len(other) && other[i].rate() > 0 {
 			values = append(values, b.results[phase][i].rate()/other[i].rate())
 		}
 	}

@@ -61,7 +61,7 @@ func TestOrdersAreWholeRequestsOfTheirCustomer(t *testing.T) {
 	}
 	assert.Len(t, keys, 3)
 	assert.Equal(t, "customer-00000042", string(appendCustomer(nil, 42)))
-	assert.Equal(t, customerLength, len(appendCustomer(nil, 42)))
+	assert.Len(t, appendCustomer(nil, 42), customerLength)
 }
 
 func TestTheMixedRunHasTheFleetsProfile(t *testing.T) {
