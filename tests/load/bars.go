@@ -31,7 +31,7 @@ func (b *bench) bars() (list []bar) {
 	if m := b.mixed; m != nil {
 		add(at(m.latencies, 95) < fleetP95, "mixed run, p95", fmt.Sprintf("under %.0f ms", fleetP95), "%.2f ms", at(m.latencies, 95))
 		add(at(m.latencies, 99) < fleetP99, "mixed run, p99", fmt.Sprintf("under %.0f ms", fleetP99), "%.2f ms", at(m.latencies, 99))
-		add(m.errors() < fleetErrors, "mixed run, refused, failed or not sent", fmt.Sprintf("under %.3f %%", fleetErrors), "%.4f %%", m.errors())
+		add(m.unserved() < fleetErrors, "mixed run, refused, failed or not sent", fmt.Sprintf("under %.3f %%", fleetErrors), "%.4f %%", m.unserved())
 		add(m.hits > fleetHits, "mixed run, catalog cache hits", fmt.Sprintf("over %.0f %%", fleetHits), "%.2f %%", m.hits)
 		// The books were checked, and the run ended there if they did not hold.
 		add(true, fmt.Sprintf("mixed run, second effects of %d repeated keys", m.counts[repeatOrder][good]), "0", "0")

@@ -85,20 +85,31 @@ func (s *stack) startHosted(c settings, bus string) error {
 	if err != nil {
 		return err
 	}
-	s.parts = append(s.parts, processPart("host", process.PID()))
+	s.host = process.PID()
+	s.parts = append(s.parts, processPart("host", s.host))
 	if !proc.Available() {
 		return nil
 	}
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		handlers, err := proc.Children(process.PID())
+		handlers, err := proc.Children(s.host)
 		if err != nil {
 			return err
 		}
 		if len(handlers) == 1 {
 			s.handler = handlers[0]
-			s.parts = append([]part{processPart("handler", s.handler)}, s.parts...)
+			// Whichever it is: a host starts a handler that has ended again.
+			s.parts = append([]part{{"handler", func() (time.Duration, error) { return proc.UsedByChildren(s.host) }}}, s.parts...)
 			return nil
 		}
 	}
 	return errors.New("the host has not started its handler")
+}
+
+// sameHandler says whether the handler that the host started is the one that still runs.
+func (s *stack) sameHandler() (bool, error) {
+	if s.host == 0 || s.handler == 0 {
+		return true, nil
+	}
+	handlers, err := proc.Children(s.host)
+	return len(handlers) == 1 && handlers[0] == s.handler, err
 }

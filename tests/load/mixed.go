@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -72,8 +73,8 @@ type mixedRun struct {
 	hits float64 // percent of catalog reads that a cache answered
 }
 
-// errors is the part of arrivals that were not answered as they should be, in percent: refused and unsent ones too.
-func (m *mixedRun) errors() float64 {
+// unserved is the part of arrivals that were not answered as they should be, in percent: refused and unsent ones too.
+func (m *mixedRun) unserved() float64 {
 	bad := m.all(shed) + m.all(limited) + m.all(failed) + m.unsent
 	return 100 * float64(bad) / float64(max(1, bad+m.all(good)))
 }
@@ -119,7 +120,13 @@ func (b *bench) measureMixed(ctx context.Context) error {
 	if r.all(good) == 0 {
 		return errNothing
 	}
-	return s.rest(ctx)
+	if err := s.rest(ctx); err != nil {
+		return err
+	}
+	if same, err := s.sameHandler(); err != nil || !same {
+		return errors.Join(err, errors.New("the handler ended during the run and the host started another one"))
+	}
+	return nil
 }
 
 // cacheReads are the catalog's reads that a cache answered, and those that it didn't, since the handler's start.

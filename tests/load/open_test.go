@@ -84,7 +84,7 @@ func TestArrivalsThatFindNoConnectionInTimeAreCounted(t *testing.T) {
 	assert.Greater(t, r.unsent, 20)
 	assert.Equal(t, r.unsent, r.seconds[0].unsent)
 	m := mixedRun{result: r}
-	assert.InDelta(t, 100*float64(r.unsent)/float64(r.unsent+r.all(good)), m.errors(), 1e-9, "who was not served is an error")
+	assert.InDelta(t, 100*float64(r.unsent)/float64(r.unsent+r.all(good)), m.unserved(), 1e-9, "who was not served is an error")
 }
 
 func TestAServerThatIsGoneEndsTheRun(t *testing.T) {

@@ -24,8 +24,8 @@ func (b *bench) pictures() (list []picture) {
 	if len(b.curve) > 0 {
 		add("scaling.svg", "Orders a second by the number of clients, ours and pgbench's", b.curveChart(spread, "Orders a second, two of 200 products each"), b.curveChart(hot, "Orders a second, one hot product"))
 	}
-	if panel, ok := b.costStack(); ok {
-		add("processor-time.svg", "Processor time per operation, by process", panel)
+	if orders, reads := b.costStack("Processor time per order, by process", false), b.costStack("Processor time per read, by process", true); len(orders.Rows)+len(reads.Rows) > 0 {
+		add("processor-time.svg", "Processor time per operation, by process", orders, reads)
 	}
 	if m := b.mixed; m != nil {
 		add("mixed.svg", "The mixed run over time", overTime("Mixed run through the host: answers a second", &m.result, "answered", nil),
@@ -34,7 +34,7 @@ func (b *bench) pictures() (list []picture) {
 	}
 	if o := b.overload; o != nil {
 		burst := []plot.Band{{From: calmTime.Seconds(), To: (calmTime + burstTime).Seconds(), Label: fmt.Sprintf("%dx the peak", overloadFactor)}}
-		add("overload.svg", "Overload and after, over time", overTime("Orders at half of the peak, three times the peak, and half again: a second", &o.result, "placed", burst),
+		add("overload.svg", "Overload and after, over time", overTime("Orders a second: at half of the peak, three times the peak, half again", &o.result, "placed", burst),
 			latencyOverTime("Latency of what was placed, from the arrival", &o.result, burst))
 	}
 	if len(b.events) > 0 {
@@ -66,20 +66,23 @@ func (b *bench) curveChart(workload, title string) plot.Chart {
 	return c
 }
 
-// costStack leaves the rest of the machine out: it says nothing about the service.
-func (b *bench) costStack() (plot.Stack, bool) {
+// costStack has reads, or all else: they differ by a factor of thirty. The rest of the machine is left out: it says
+// nothing about the service.
+func (b *bench) costStack(title string, reads bool) plot.Stack {
 	titles, results := b.costs()
-	parts := slices.DeleteFunc(costParts(results), func(name string) bool { return name == restPart })
-	s := plot.Stack{Title: "Processor time per operation, by process", X: "microseconds", Parts: parts}
+	s := plot.Stack{Title: title, X: "microseconds", Parts: slices.DeleteFunc(costParts(results), func(name string) bool { return name == restPart })}
 	for i, title := range titles {
+		if reads != (results[i][0].counts[readProduct][good] > 0 && results[i][0].counts[placeOrder][good] == 0) {
+			continue
+		}
 		row := plot.Row{Name: title}
-		for _, name := range parts {
+		for _, name := range s.Parts {
 			microseconds, _ := cost(results[i], name)
 			row.Values = append(row.Values, microseconds)
 		}
 		s.Rows = append(s.Rows, row)
 	}
-	return s, len(parts) > 0
+	return s
 }
 
 // overTime has what became of each second's arrivals.

@@ -36,7 +36,8 @@ type stack struct {
 	address  string    // of the API
 	listener string    // its address
 	parts    []part
-	handler  int // its process
+	handler  int // its process, of 0 where there is no /proc and a host has started it
+	host     int // its process, if there is one
 	books    books
 }
 

@@ -14,7 +14,7 @@ import (
 const (
 	width  = 860.0
 	left   = 70.0
-	right  = 20.0
+	right  = 30.0
 	inner  = width - left - right
 	text   = 13.0
 	dim    = "#555"

@@ -44,8 +44,8 @@ func TestALinePassesThroughItsValues(t *testing.T) {
 	require.Len(t, points, 3)
 	middle := left + inner/2
 	assert.True(t, strings.HasPrefix(points[0], "70.0,"), points[0])
-	assert.True(t, strings.HasPrefix(points[1], "455.0,"), "%s is not at %v: ten is halfway between one and a hundred", points[1], middle)
-	assert.True(t, strings.HasPrefix(points[2], "840.0,"), points[2])
+	assert.True(t, strings.HasPrefix(points[1], "450.0,"), "%s is not at %v: ten is halfway between one and a hundred", points[1], middle)
+	assert.True(t, strings.HasPrefix(points[2], "830.0,"), points[2])
 	_, lowest, _ := strings.Cut(points[0], ",")
 	assert.Equal(t, "285.0", lowest, "0 is on the axis")
 	assert.Len(t, strings.Fields(lines[1]), 1, "what is no number is left out")
@@ -57,7 +57,7 @@ func TestABarIsAsLongAsItsParts(t *testing.T) {
 	svg := Page(Stack{Title: "cost", X: "µs", Parts: []string{"handler", "database"}, Rows: []Row{{"orders", []float64{100, 300}}, {"reads", []float64{40, 0}}}})
 	widths := elements(t, svg, "rect", "width")
 	// The page, two of the legend, then the bars; nothing for a part without time.
-	assert.Equal(t, []string{"100%", "12.0", "12.0", "192.5", "577.5", "77.0"}, widths)
+	assert.Equal(t, []string{"100%", "12.0", "12.0", "190.0", "570.0", "76.0"}, widths)
 }
 
 func TestAxesHaveRoundNumbers(t *testing.T) {
