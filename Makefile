@@ -40,8 +40,8 @@ fuzz: ## Run each fuzz target for FUZZTIME (5s)
 		done; \
 	done
 
-bench: ## Measure orders, product reads and events against references in the same run
-	@$(LOCAL) services --durable -- go run ./tests/load --picture .local/commit-to-topic.svg
+bench: ## Measure against references in the same run (8 min); DOCS=docs writes docs/benchmarks.md, ARGS=--help says more
+	@$(LOCAL) services --durable -- go run ./tests/load --docs '$(or $(DOCS),.local/bench)' $(ARGS)
 
 k6: ## Send Black Friday to a running stack (make run): make k6 RATE=500 DURATION=120
 	@$$(command -v k6 || echo go run go.k6.io/k6@v1.8.1) run --no-usage-report tests/load/black-friday.js

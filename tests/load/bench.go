@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/company/order-catalog-service/infra/local/child"
 	"github.com/company/order-catalog-service/infra/local/issuer"
 	"github.com/company/order-catalog-service/infra/local/stage"
@@ -33,9 +35,18 @@ type bench struct {
 	customers     *customers
 	bare          target
 	bareParts     []part
-	direct        *stack
 	closers       []func()
-	results       map[string][]result // by phase, one per round
+	patience      time.Duration // until every event must have been heard
+
+	direct, hosted, largeStack *stack
+
+	results   map[string][]result // by phase, one per round
+	curve     map[curveKey][]point
+	redisRows []redisRow
+	mixed     *mixedRun
+	overload  *overloadRun
+	large     *largeRun
+	events    map[string]*hdrhistogram.Histogram
 }
 
 // stop undoes what was started, last first.
@@ -47,7 +58,7 @@ func (b *bench) stop() {
 
 // prepare builds the handler and makes what all stacks need.
 func prepare(ctx context.Context, o options, out io.Writer) (*bench, error) {
-	b := &bench{options: o, out: out, server: os.Getenv("TEST_DATABASE_URL"), redis: os.Getenv("TEST_REDIS_URL"), run: rand.Text()[:12], results: map[string][]result{}}
+	b := &bench{options: o, out: out, server: os.Getenv("TEST_DATABASE_URL"), redis: os.Getenv("TEST_REDIS_URL"), run: rand.Text()[:12], patience: 2 * time.Minute, results: map[string][]result{}, curve: map[curveKey][]point{}}
 	if b.server == "" || b.redis == "" {
 		return nil, errors.New("TEST_DATABASE_URL and TEST_REDIS_URL are not set: run `make bench`")
 	}
@@ -124,6 +135,15 @@ func (b *bench) measure(ctx context.Context) error {
 	if err := b.startBare(ctx, b.direct); err != nil {
 		return err
 	}
+	b.say("warming up")
+	for _, next := range []func(*worker){spreadOrder, oneProduct} {
+		if _, err := closed(ctx, b.direct.target(), b.connections, 2*time.Second, next); err != nil {
+			return fmt.Errorf("warming up: %w", err)
+		}
+	}
+	if err := b.direct.rest(ctx); err != nil {
+		return err
+	}
 	for round := range b.rounds {
 		for _, p := range b.phases() {
 			if !b.wants(p.name) {
@@ -134,11 +154,37 @@ func (b *bench) measure(ctx context.Context) error {
 			}
 		}
 	}
-	b.table()
-	if err := b.tellTopic(ctx); err != nil {
+	if b.events, err = b.direct.eventLatencies(ctx); err != nil {
 		return err
 	}
-	return b.direct.audit(ctx)
+	for _, once := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"redis", b.redisReference}, {"curve", b.measureCurve}, {"mixed", b.measureMixed}, {"overload", b.measureOverload}, {"large", b.measureLarge}} {
+		if !b.wants(once.name) {
+			continue
+		}
+		if err := once.run(ctx); err != nil {
+			return fmt.Errorf("phase %s: %w", once.name, err)
+		}
+	}
+	return b.conclude(ctx)
+}
+
+// conclude checks the books, tells what was measured and holds it against the bars. The books come first: numbers of
+// a service that breaks its promises are worth nothing.
+func (b *bench) conclude(ctx context.Context) error {
+	b.say("checking the books")
+	var broken []error
+	for _, s := range []*stack{b.direct, b.hosted, b.largeStack} {
+		if s != nil {
+			broken = append(broken, s.audit(ctx))
+		}
+	}
+	if err := errors.Join(broken...); err != nil {
+		return err
+	}
+	return b.report(ctx)
 }
 
 // phase measures one phase once.
@@ -146,7 +192,7 @@ func (b *bench) phase(ctx context.Context, p phase, round int) error {
 	if err := b.customers.sign(); err != nil {
 		return err
 	}
-	stop, err := b.profiled(ctx, p, round)
+	stop, err := b.profiled(ctx, p.name, p.stack, round)
 	if err != nil {
 		return err
 	}
@@ -155,17 +201,19 @@ func (b *bench) phase(ctx context.Context, p phase, round int) error {
 		return err
 	}
 	b.results[p.name] = append(b.results[p.name], r)
-	b.say("round %d/%d  %-32s %8.0f/s  p50 %.2f  p99 %.2f ms  %s", round+1, b.rounds, p.title, r.rate(), at(r.latencies, 50), at(r.latencies, 99), costs(&r))
-	if r.firstFail != "" {
-		b.say("    failed %d, first: %s", r.all(failed), r.firstFail)
-	}
+	b.tell(fmt.Sprintf("round %d/%d  %s", round+1, b.rounds, p.title), &r)
 	if p.stack == nil {
 		return nil
 	}
-	if err := p.stack.settle(ctx); err != nil {
-		return err
+	return p.stack.rest(ctx)
+}
+
+// tell prints what a phase saw.
+func (b *bench) tell(what string, r *result) {
+	b.say("%-48s %8.0f/s  p50 %.2f  p99 %.2f ms  %s", what, r.rate(), at(r.latencies, 50), at(r.latencies, 99), costs(r))
+	if r.all(shed)+r.all(limited)+r.all(failed)+r.unsent > 0 {
+		b.say("    overloaded %d, over a quota %d, failed %d, not sent %d; first failure: %s", r.all(shed), r.all(limited), r.all(failed), r.unsent, r.firstFail)
 	}
-	return p.stack.allHeard(ctx)
 }
 
 // costs is a result's processor time per operation, part by part.
@@ -181,12 +229,12 @@ func costs(r *result) string {
 }
 
 // profiled takes a processor profile of the phase's handler, when one is asked for, until stop.
-func (b *bench) profiled(ctx context.Context, p phase, round int) (stop func() error, err error) {
-	if b.profile == "" || p.stack == nil {
+func (b *bench) profiled(ctx context.Context, phase string, s *stack, round int) (stop func() error, err error) {
+	if b.profile == "" || s == nil {
 		return func() error { return nil }, nil
 	}
-	file := filepath.Join(b.profile, fmt.Sprintf("%s-%d.perf", p.name, round+1))
-	cmd := exec.Command("perf", "record", "-q", "-F", "499", "-g", "-p", fmt.Sprint(p.stack.handler), "-o", file) //nolint:gosec,noctx // ends with stop
+	file := filepath.Join(b.profile, fmt.Sprintf("%s-%d.perf", phase, round+1))
+	cmd := exec.Command("perf", "record", "-q", "-F", "499", "-g", "-p", fmt.Sprint(s.handler), "-o", file) //nolint:gosec,noctx // ends with stop
 	cmd.Stderr = os.Stderr
 	process, err := child.Start(cmd, syscall.SIGINT)
 	if err != nil {

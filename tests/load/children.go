@@ -25,6 +25,7 @@ var children = map[string]func(context.Context, io.Reader) error{
 	"serve-bare":     serveBare,
 	"serve-broker":   serveBroker,
 	"serve-listener": serveListener,
+	"serve-host":     serveHost,
 }
 
 // startSelf makes this program one of its children and waits until its port answers.

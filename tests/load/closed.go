@@ -62,7 +62,7 @@ func (w *worker) send(ctx context.Context, rec *recorder, intended, now time.Tim
 	if w.conn == nil {
 		conn, err := wire.Dial(ctx, w.address)
 		if err != nil {
-			return w.broken(rec, err)
+			return w.broken(rec, intended, err)
 		}
 		w.conn = conn
 	}
@@ -70,12 +70,12 @@ func (w *worker) send(ctx context.Context, rec *recorder, intended, now time.Tim
 	if err != nil {
 		w.close()
 		w.unsure()
-		return w.broken(rec, err)
+		return w.broken(rec, intended, err)
 	}
 	w.failures = 0
 	done := time.Now()
 	v := w.judge(r)
-	rec.add(w.kind, v, done.Sub(intended))
+	rec.add(w.kind, v, intended, done.Sub(intended))
 	if v == failed {
 		rec.fail(fmt.Sprintf("%s: %d %.300s", w.kind, r.Status, r.Body))
 	}
@@ -86,8 +86,8 @@ func (w *worker) send(ctx context.Context, rec *recorder, intended, now time.Tim
 }
 
 // broken notes a request that got no answer.
-func (w *worker) broken(rec *recorder, err error) (time.Time, error) {
-	rec.add(w.kind, failed, 0)
+func (w *worker) broken(rec *recorder, intended time.Time, err error) (time.Time, error) {
+	rec.add(w.kind, failed, intended, 0)
 	rec.fail(fmt.Sprintf("%s: %v", w.kind, err))
 	if w.failures++; w.failures < hopeless {
 		return time.Now(), nil

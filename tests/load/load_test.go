@@ -29,16 +29,27 @@ func TestPgbenchLogIsReadInMicroseconds(t *testing.T) {
 	assert.ErrorContains(t, readLog(&r, "0 199 skipped 0 1 2\n"), "has no latency")
 }
 
+func TestPgbenchKnowsItsRate(t *testing.T) {
+	t.Parallel()
+	rate, err := ownRate("number of transactions actually processed: 250\nlatency average = 5.5 ms\ntps = 44.533075 (without initial connection time)\n")
+	require.NoError(t, err)
+	assert.InDelta(t, 44.533075, rate, 1e-9)
+	for _, bad := range []string{"", "\ntps = none\n", "\ntps = 0.0 (without)\n"} {
+		_, err := ownRate(bad)
+		assert.ErrorContains(t, err, "does not say its rate")
+	}
+}
+
 func TestLoopCountsAcceptedAndRefusedAnswers(t *testing.T) {
 	t.Parallel()
 	var served, refused, broken atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		switch n := served.Add(1); {
-		case n%10 == 0:
+		switch served.Add(1) % 10 {
+		case 0:
 			refused.Add(1)
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = w.Write(overload)
-		case n%10 == 1:
+		case 1:
 			broken.Add(1)
 			w.WriteHeader(http.StatusInternalServerError)
 		}

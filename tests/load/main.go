@@ -36,7 +36,12 @@ type options struct {
 	only        []string
 	environment []string
 	profile     string
-	picture     string
+	docs        string
+	strict      bool
+
+	curveTime, mixedTime time.Duration
+	openConnections      int
+	largeOrders          int
 }
 
 func main() {
@@ -87,10 +92,16 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&only, "only", "", "measure only these, separated by commas: "+strings.Join(phaseNames(), ", "))
 	flags.Var((*list)(&o.environment), "env", "NAME=VALUE for the handler's environment; may be repeated")
 	flags.StringVar(&o.profile, "profile", "", "folder for processor profiles of the handler, one for each phase, taken with perf")
-	flags.StringVar(&o.picture, "picture", "", "file for an SVG of how long events took to the topic")
+	flags.DurationVar(&o.curveTime, "curve-duration", 2*time.Second, "how long each point of the scaling curve lasts, in whole seconds")
+	flags.DurationVar(&o.mixedTime, "mixed-duration", time.Minute, "how long the mixed run lasts")
+	flags.IntVar(&o.openConnections, "mixed-connections", 256, "connections of the mixed run, whose arrivals have a schedule")
+	flags.IntVar(&o.largeOrders, "large-orders", 1_000_000, "how many orders the large database holds before it is measured")
+	flags.StringVar(&o.docs, "docs", "", "folder for benchmarks.md and its pictures (images/*.svg)")
+	flags.BoolVar(&o.strict, "strict", false, "fail when a bar is missed; a broken promise always fails the run")
 	flags.Usage = func() {
-		fmt.Fprintln(out, "Measures orders and product reads at the handler's port against references in the same run, and checks the books.\n"+
-			"Run it with `make bench`, or: go run ./infra/local services --durable -- go run ./tests/load [flags]")
+		fmt.Fprintln(out, "Measures what one handler does on this machine against references in the same run, and checks the books.\n"+
+			"Run it with `make bench ARGS='[flags]'`, or: go run ./infra/local services --durable -- go run ./tests/load [flags]\n"+
+			"For a look at one thing in seconds: --only orders --rounds 1")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -116,6 +127,14 @@ func parse(args []string, out io.Writer) (options, error) {
 		return o, errors.New("--connections must be between 1 and 1000")
 	case o.duration < time.Second || o.duration%time.Second != 0:
 		return o, errors.New("--duration must be whole seconds, as pgbench knows no others: 10s")
+	case o.curveTime < time.Second || o.curveTime%time.Second != 0:
+		return o, errors.New("--curve-duration must be whole seconds, as pgbench knows no others: 2s")
+	case o.mixedTime < time.Second:
+		return o, errors.New("--mixed-duration must be at least 1s")
+	case o.openConnections < 1 || o.openConnections > 5000:
+		return o, errors.New("--mixed-connections must be between 1 and 5000")
+	case o.largeOrders < 1000 || o.largeOrders > 10_000_000:
+		return o, errors.New("--large-orders must be between 1000 and 10000000")
 	case o.rounds < 1:
 		return o, errors.New("--rounds must be at least 1")
 	case o.customers < 1:

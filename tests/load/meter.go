@@ -43,6 +43,9 @@ type result struct {
 	took      time.Duration
 	counts    [kinds][verdicts]int
 	latencies *hdrhistogram.Histogram // of the good ones
+	byKind    [kinds]*hdrhistogram.Histogram
+	seconds   []second // by when requests should have been sent; only where arrivals have a schedule
+	unsent    int      // arrivals that found no connection in time
 	cpu       []usage
 	firstFail string // for people
 }
@@ -68,21 +71,75 @@ func (r *result) each(u usage) float64 {
 	return float64(u.time.Microseconds()) / float64(max(1, r.all(good)))
 }
 
+// second is what became of the requests of one second.
+type second struct {
+	counts    [verdicts]int
+	orders    int // of the good ones
+	unsent    int
+	latencies *hdrhistogram.Histogram // of the good ones, coarser
+}
+
 // recorder collects what workers see.
 type recorder struct {
-	mu sync.Mutex
+	mu    sync.Mutex
+	began time.Time
 	result
 }
 
-func newRecorder() *recorder { return &recorder{result: result{latencies: newHistogram(3)}} }
+func newRecorder() *recorder {
+	return &recorder{began: time.Now(), result: result{latencies: newHistogram(3)}}
+}
 
-func (r *recorder) add(k kind, v verdict, took time.Duration) {
+// schedule makes room to tell the seconds apart.
+func (r *recorder) schedule(seconds int) {
+	r.seconds = make([]second, seconds)
+	for i := range r.seconds {
+		r.seconds[i].latencies = newHistogram(2)
+	}
+}
+
+// add notes a request that should have been sent at intended.
+func (r *recorder) add(k kind, v verdict, intended time.Time, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts[k][v]++
-	if v == good {
-		_ = record(r.latencies, took) // it is in range
+	at := r.second(intended)
+	if at != nil {
+		at.counts[v]++
 	}
+	if v != good {
+		return
+	}
+	if r.byKind[k] == nil {
+		r.byKind[k] = newHistogram(3)
+	}
+	for _, h := range []*hdrhistogram.Histogram{r.latencies, r.byKind[k]} {
+		_ = record(h, took) // it is in range
+	}
+	if at != nil {
+		_ = record(at.latencies, took)
+		if k == placeOrder {
+			at.orders++
+		}
+	}
+}
+
+// leave notes an arrival that was never sent.
+func (r *recorder) leave(intended time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unsent++
+	if at := r.second(intended); at != nil {
+		at.unsent++
+	}
+}
+
+func (r *recorder) second(intended time.Time) *second {
+	i := int(intended.Sub(r.began) / time.Second)
+	if i < 0 || i >= len(r.seconds) {
+		return nil
+	}
+	return &r.seconds[i]
 }
 
 // fail remembers the first failure's words.

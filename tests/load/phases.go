@@ -9,18 +9,19 @@ import (
 
 // phase is one thing that is measured; reference names the phase that it is compared with.
 type phase struct {
-	name, title, reference string
-	stack                  *stack // nil: none of ours
-	parts                  []part
-	run                    func(context.Context) (result, error)
+	name, title string
+	references  []string
+	stack       *stack // nil: none of ours
+	parts       []part
+	run         func(context.Context) (result, error)
 }
 
 // idlePace is the time between two orders of the phase in which the machine has nothing else to do.
 const idlePace = 50 * time.Millisecond
 
-// phaseNames are what --only takes.
+// phaseNames are what --only takes: the phases that rounds repeat, then those that happen once.
 func phaseNames() []string {
-	return []string{"pgbench", "pgbench-hot", "orders", "hot", "trickle", "bare", "reads"}
+	return []string{"pgbench", "pgbench-one", "orders", "pgbench-hot", "pgbench-one-hot", "hot", "trickle", "bare", "reads", "redis", "curve", "mixed", "overload", "large"}
 }
 
 // phases are what a round measures, each next to its reference.
@@ -40,20 +41,23 @@ func (b *bench) phases() []phase {
 			database = append(database, p)
 		}
 	}
+	reference := func(name, title, script string) phase {
+		return phase{name: name, title: title, parts: database, run: func(ctx context.Context) (result, error) {
+			return s.pgbenchRun(ctx, script, b.connections, b.duration)
+		}}
+	}
 	return []phase{
-		{name: "pgbench", title: "pgbench, 200 products", parts: database, run: func(ctx context.Context) (result, error) {
-			return s.pgbenchRun(ctx, separate+spread, b.connections, b.duration)
-		}},
-		{name: "orders", title: "orders, 200 products", reference: "pgbench", stack: s, parts: s.parts, run: ours("busy", spreadOrder)},
-		{name: "pgbench-hot", title: "pgbench, one hot product", parts: database, run: func(ctx context.Context) (result, error) {
-			return s.pgbenchRun(ctx, separate+hot, b.connections, b.duration)
-		}},
-		{name: "hot", title: "orders, one hot product", reference: "pgbench-hot", stack: s, parts: s.parts, run: ours("busy", hotOrder)},
+		reference("pgbench", "pgbench, 200 products", separate+spread),
+		reference("pgbench-one", "pgbench, 200 products, one statement", single+spread),
+		{name: "orders", title: "orders, 200 products", references: []string{"pgbench", "pgbench-one"}, stack: s, parts: s.parts, run: ours(busy, spreadOrder)},
+		reference("pgbench-hot", "pgbench, one hot product", separate+hot),
+		reference("pgbench-one-hot", "pgbench, one hot product, one statement", single+hot),
+		{name: "hot", title: "orders, one hot product", references: []string{"pgbench-hot", "pgbench-one-hot"}, stack: s, parts: s.parts, run: ours(busy, hotOrder)},
 		{name: "trickle", title: "orders, 20 a second", stack: s, parts: s.parts, run: s.trickle},
 		{name: "bare", title: "bare net/http", parts: b.bareParts, run: func(ctx context.Context) (result, error) {
 			return closed(ctx, b.bare, b.connections, b.duration, oneProduct)
 		}},
-		{name: "reads", title: "GET product, cached", reference: "bare", stack: s, parts: s.parts, run: ours("busy", oneProduct)},
+		{name: "reads", title: "GET product, cached", references: []string{"bare"}, stack: s, parts: s.parts, run: ours(busy, oneProduct)},
 	}
 }
 
@@ -71,7 +75,7 @@ func oneProduct(w *worker) { w.readProduct(1) }
 
 // trickle places an order now and then, for the latency of an event that has nobody to share a batch with.
 func (s *stack) trickle(ctx context.Context) (result, error) {
-	if err := s.during(ctx, "idle"); err != nil {
+	if err := s.during(ctx, idle); err != nil {
 		return result{}, err
 	}
 	w, err := s.target().worker(ctx, 0)
@@ -91,6 +95,14 @@ func (s *stack) trickle(ctx context.Context) (result, error) {
 	}
 	rec.took = time.Since(began)
 	return rec.result, nil
+}
+
+// rest waits until a stack has done what it was asked: every open order has its answer, every event was heard.
+func (s *stack) rest(ctx context.Context) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	return s.allHeard(ctx)
 }
 
 // settle asks again, one by one, for every order of which it is open what became of it, as a client would, until

@@ -36,7 +36,8 @@ type stack struct {
 	address  string    // of the API
 	listener string    // its address
 	parts    []part
-	handler  int // its process
+	handler  int // its process, of 0 where there is no /proc and a host has started it
+	host     int // its process, if there is one
 	books    books
 }
 
@@ -44,7 +45,8 @@ type stack struct {
 type settings struct {
 	name     string
 	products int
-	redis    int // the database's number
+	redis    int  // the database's number
+	hosted   bool // through the stand-in for the Functions host
 }
 
 // start makes a database and starts broker, listener and handler.
@@ -53,7 +55,7 @@ func (b *bench) start(ctx context.Context, c settings) (*stack, error) {
 	for _, step := range []func() error{
 		func() error { return s.makeDatabase(ctx, c) },
 		func() error { return s.countDatabase(ctx) },
-		func() error { return s.startHandler(ctx, c) },
+		func() error { return s.startHandler(c) },
 		func() error { return s.firstOrder(ctx) },
 	} {
 		if err := step(); err != nil {
@@ -98,8 +100,15 @@ func (s *stack) makeDatabase(ctx context.Context, c settings) error {
 	return nil
 }
 
-const productsSQL = `INSERT INTO products (id, sku, name, category, price_minor, currency)
-SELECT ('018cc251-f400-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'load-' || n, 'Load', 'Load', 1999, 'USD' FROM generate_series(1, $1::int) n`
+// words are in the products' names, and what is searched for; categories is how many there are.
+var words = []string{"red", "blue", "green", "small", "large", "light", "heavy", "round", "square", "soft", "warm", "plain"}
+
+const categories = 12
+
+var productsSQL = `INSERT INTO products (id, sku, name, description, category, price_minor, currency)
+SELECT ('018cc251-f400-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'load-' || n,
+	initcap(w[1 + n % 12]) || ' ' || w[1 + n / 12 % 12] || ' thing ' || n, 'A thing that is good for what it is made for.', 'Category ' || n % ` + strconv.Itoa(categories) + `, 1999, 'USD'
+FROM generate_series(1, $1::int) n, (SELECT string_to_array('` + strings.Join(words, " ") + `', ' ') AS w) s`
 
 func execute(ctx context.Context, url, sql string) error {
 	conn, err := pgx.Connect(ctx, url)
@@ -108,6 +117,16 @@ func execute(ctx context.Context, url, sql string) error {
 	}
 	_, err = conn.Exec(ctx, sql)
 	return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
+}
+
+// superuser is the URL of the stack's database for the superuser.
+func (s *stack) superuser() string {
+	u, err := url.Parse(s.server)
+	if err != nil {
+		return s.server // makeDatabase has parsed it
+	}
+	u.Path = "/" + s.db.Config().Database
+	return u.String()
 }
 
 // countDatabase finds the processes of PostgreSQL and Redis, whose times are told.
@@ -129,21 +148,21 @@ func (s *stack) countDatabase(ctx context.Context) error {
 		return fmt.Errorf("TEST_REDIS_URL: %w", err)
 	}
 	client := redis.NewClient(o)
-	defer client.Close() //nolint:errcheck // has answered
+	defer client.Close() //nolint:errcheck // it has answered
 	info, err := client.InfoMap(ctx, "server").Result()
 	if err != nil {
-		return nil //nolint:nilerr // a stand-in in another process, whose time can't be told apart
+		return nil // a stand-in in another process, whose time can't be told apart
 	}
 	pid, err := strconv.Atoi(info["Server"]["process_id"])
 	if err != nil {
-		return nil //nolint:nilerr // likewise
+		return nil // likewise
 	}
 	s.parts = append(s.parts, processPart("Redis", pid))
 	return nil
 }
 
-// startHandler starts broker, listener and the handler as it is shipped.
-func (s *stack) startHandler(ctx context.Context, c settings) error {
+// startHandler starts broker, listener and the handler as it is shipped, alone or behind a host.
+func (s *stack) startHandler(c settings) error {
 	var ports [3]int
 	for i := range ports {
 		port, err := child.FreePort()
@@ -153,7 +172,7 @@ func (s *stack) startHandler(ctx context.Context, c settings) error {
 		ports[i] = port
 	}
 	brokerPort, listenerPort, handlerPort := ports[0], ports[1], ports[2]
-	broker, err := s.startSelf("serve-broker", brokerSettings{Port: brokerPort, Journal: filepath.Join(s.dir, c.name+"-journal")}, brokerPort)
+	broker, err := s.startSelf("serve-broker", brokerSettings{Port: brokerPort, Journal: filepath.Join(s.dir, c.name+"-journal"), Hosted: c.hosted}, brokerPort)
 	if err != nil {
 		return err
 	}
@@ -163,6 +182,10 @@ func (s *stack) startHandler(ctx context.Context, c settings) error {
 		return err
 	}
 	s.listener = fmt.Sprintf("127.0.0.1:%d", listenerPort)
+	s.parts = append(s.parts, processPart("broker", broker.PID()), processPart("listener", listener.PID()))
+	if c.hosted {
+		return s.startHosted(c, connection)
+	}
 	s.address = fmt.Sprintf("127.0.0.1:%d", handlerPort)
 	cmd := exec.Command(s.binary) //nolint:gosec,noctx // just built; ends with stop
 	cmd.Stderr = os.Stderr
@@ -172,8 +195,7 @@ func (s *stack) startHandler(ctx context.Context, c settings) error {
 		return err
 	}
 	s.handler = handler.PID()
-	s.parts = append([]part{processPart("handler", s.handler)}, append(s.parts,
-		processPart("broker", broker.PID()), processPart("listener", listener.PID()))...)
+	s.parts = append([]part{processPart("handler", s.handler)}, s.parts...)
 	return nil
 }
 
@@ -197,7 +219,7 @@ func (s *stack) firstOrder(ctx context.Context) error {
 	}
 	defer w.close()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) { // 503: it is still starting
-		w.placeOrder(1, 1+products/2)
+		w.placeOrder(1, 1+products/2) // every stack has these
 		r, err := w.conn.Do(time.Now(), w.request)
 		if err != nil {
 			return fmt.Errorf("placing the first order: %w", err)
@@ -206,7 +228,7 @@ func (s *stack) firstOrder(ctx context.Context) error {
 			w.judge(r)
 			return nil
 		}
-		if r.Status != http.StatusServiceUnavailable || time.Now().After(deadline) {
+		if r.Status < http.StatusInternalServerError || time.Now().After(deadline) {
 			return fmt.Errorf("placing the first order: %d %s", r.Status, r.Body)
 		}
 	}
@@ -214,7 +236,7 @@ func (s *stack) firstOrder(ctx context.Context) error {
 
 // startBare starts the reference of product reads, with the answer that the handler gives.
 func (b *bench) startBare(ctx context.Context, s *stack) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/api/v1/products/"+productID(1), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.address+"/api/v1/products/"+productID(1), nil) //nolint:gosec // an address we started
 	if err != nil {
 		return err
 	}

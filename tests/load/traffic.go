@@ -20,18 +20,28 @@ type kind uint8
 // The kinds.
 const (
 	readProduct kind = iota
+	listProducts
+	searchProducts
+	createCart
+	setItem
+	readCart
 	placeOrder
 	repeatOrder
-	kinds = 3
+	kinds = 8
 )
 
-var kindNames = [kinds]string{"GET product", "POST order", "POST order again"}
+var kindNames = [kinds]string{
+	"GET product", "GET products, a page", "GET products, a search", "POST cart", "PUT cart item", "GET cart", "POST order", "POST order, repeated",
+}
 
 // String implements fmt.Stringer.
 func (k kind) String() string { return kindNames[k] }
 
 // wanted are the answers that kinds should get.
-var wanted = [kinds]int{readProduct: http.StatusOK, placeOrder: http.StatusCreated, repeatOrder: http.StatusCreated}
+var wanted = [kinds]int{
+	readProduct: http.StatusOK, listProducts: http.StatusOK, searchProducts: http.StatusOK, createCart: http.StatusCreated,
+	setItem: http.StatusOK, readCart: http.StatusOK, placeOrder: http.StatusCreated, repeatOrder: http.StatusCreated,
+}
 
 // target is whom requests go to and who sends them.
 type target struct {
@@ -52,10 +62,23 @@ type worker struct {
 	order    order               // what placeOrder and repeatOrder ask for
 	recent   [recentOrders]order // placed by this worker, to be repeated
 	placed   int
+	popular  *rand.Zipf // numbers of products, less one: some are wanted far more often than others
+	carts    [recentCarts]cart
+	made     int // carts
+	cart     cart
 }
 
-// recentOrders is how many orders a worker remembers.
-const recentOrders = 64
+// recentOrders and recentCarts are how many orders and carts a worker remembers.
+const (
+	recentOrders = 64
+	recentCarts  = 16
+)
+
+// cart is a customer's cart.
+type cart struct {
+	id       [idLength]byte
+	customer int
+}
 
 // worker makes one that is connected.
 func (t target) worker(ctx context.Context, number int) (*worker, error) {
@@ -89,6 +112,7 @@ type books struct {
 	mu       sync.Mutex
 	unsure   []order // no answer came, or one that leaves open what happened
 	wrong    []string
+	heard    int // events, once the books are checked
 }
 
 // accept notes that a key's order was placed.
@@ -139,91 +163,17 @@ func (w *worker) answered(body []byte) {
 			w.books.wrong = append(w.books.wrong, fmt.Sprintf("key %s was answered differently the second time: %.300s", w.key(w.order.key), body))
 			w.books.mu.Unlock()
 		}
-	case readProduct:
+	case createCart:
+		if at := bytes.Index(body, idMember); at >= 0 && copy(w.cart.id[:], body[at+len(idMember):]) == idLength {
+			w.carts[w.made%recentCarts] = w.cart
+			w.made++
+		}
+	case readProduct, listProducts, searchProducts, setItem, readCart:
 	}
 }
+
+// idMember begins the id in the answer that has made something.
+var idMember = []byte(`"id":"`)
 
 // key is an Idempotency-Key of this run, for people.
 func (t target) key(n uint64) string { return t.run + "-" + strconv.FormatUint(n, 16) }
-
-// productID is the id of a product by its number.
-func productID(number int) string { return fmt.Sprintf("018cc251-f400-7000-8000-%012x", number) }
-
-// appendProductID appends it without allocating.
-func appendProductID(b []byte, number int) []byte {
-	b = append(b, "018cc251-f400-7000-8000-"...)
-	const digits = "0123456789abcdef"
-	for shift := 44; shift >= 0; shift -= 4 {
-		b = append(b, digits[number>>shift&15])
-	}
-	return b
-}
-
-// continueWith ends a request's first line and says whose it is.
-func (w *worker) continueWith(customer int) {
-	w.request = append(w.request, " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer "...)
-	w.request = append(w.request, w.customers.token(customer)...)
-	w.request = append(w.request, "\r\n"...)
-}
-
-// readProduct asks for a product.
-func (w *worker) readProduct(number int) {
-	w.kind = readProduct
-	w.request = append(w.request[:0], "GET /api/v1/products/"...)
-	w.request = appendProductID(w.request, number)
-	w.continueWith(w.rand.IntN(w.customers.count))
-	w.request = append(w.request, "\r\n"...)
-}
-
-// placeOrder asks for one unit of each product, for a customer drawn by lot, under a key of its own.
-func (w *worker) placeOrder(products ...int) {
-	w.order = order{key: w.books.keys.Add(1), customer: w.rand.IntN(w.customers.count), lines: len(products)}
-	copy(w.order.products[:], products)
-	w.kind = placeOrder
-	w.writeOrder()
-}
-
-// repeatOrder asks once more for one of the orders that this worker has placed.
-func (w *worker) repeatOrder() {
-	w.order = w.recent[w.rand.IntN(min(w.placed, recentOrders))]
-	w.kind = repeatOrder
-	w.writeOrder()
-}
-
-const (
-	orderHead = "Content-Type: application/json\r\nIdempotency-Key: "
-	customer  = `{"customerId":"`
-	address   = `","shippingAddress":{"name":"A Customer","line1":"1 Main Street","city":"Springfield","postalCode":"12345","country":"US"},"lines":[`
-	line      = `{"productId":"`
-	lineEnd   = `","quantity":1}`
-	orderEnd  = `]}`
-	idLength  = len("018cc251-f400-7000-8000-000000000000")
-)
-
-// orderLength is the length of an order's body.
-func orderLength(lines int) int {
-	return len(customer) + customerLength + len(address) + lines*(len(line)+idLength+len(lineEnd)) + lines - 1 + len(orderEnd)
-}
-
-func (w *worker) writeOrder() {
-	w.request = append(w.request[:0], "POST /api/v1/orders"...)
-	w.continueWith(w.order.customer)
-	b := append(w.request, orderHead...)
-	b = append(append(b, w.run...), '-')
-	b = strconv.AppendUint(b, w.order.key, 16)
-	b = append(b, "\r\nContent-Length: "...)
-	b = strconv.AppendInt(b, int64(orderLength(w.order.lines)), 10)
-	b = append(b, "\r\n\r\n"...)
-	b = append(b, customer...)
-	b = appendCustomer(b, w.order.customer)
-	b = append(b, address...)
-	for i, product := range w.order.products[:w.order.lines] {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, line...)
-		b = appendProductID(b, product)
-		b = append(b, lineEnd...)
-	}
-	w.request = append(b, orderEnd...)
-}

@@ -50,8 +50,9 @@ var FastSettings = map[string]string{
 	"autovacuum_naptime": "10s",
 }
 
-// DurableSettings are for a cluster whose data shall last, with room for the handler's pools and a guest or two.
-var DurableSettings = map[string]string{"max_connections": "200", "shared_buffers": "256MB", "max_wal_size": "2GB"}
+// DurableSettings are for a cluster whose data shall last, with room for the pools of a few handlers and for the 256 clients of
+// a benchmark.
+var DurableSettings = map[string]string{"max_connections": "400", "shared_buffers": "256MB", "max_wal_size": "2GB"}
 
 // Start makes the cluster when Dir is empty, runs it, and makes its roles and database.
 func Start(ctx context.Context, o Options) (*Server, error) {

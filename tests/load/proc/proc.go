@@ -111,15 +111,25 @@ func Used(pid int) (time.Duration, error) {
 
 // UsedByAll is the processor time of a process and its children, of those too that it has waited for.
 func UsedByAll(pid int) (time.Duration, error) {
-	p, err := read(pid)
+	own, err := Used(pid)
 	if err != nil {
 		return 0, err
 	}
+	children, err := UsedByChildren(pid)
+	return own + children, err
+}
+
+// UsedByChildren is the processor time of a process's children, of those too that it has waited for.
+func UsedByChildren(pid int) (time.Duration, error) {
 	children, err := Children(pid)
 	if err != nil {
 		return 0, err
 	}
-	all := p.own + p.dead
+	p, err := read(pid)
+	if err != nil {
+		return 0, err
+	}
+	all := p.dead
 	for _, child := range children {
 		if c, err := read(child); err == nil { // else it has just ended, and counts as dead the next time
 			all += c.own

@@ -1,0 +1,64 @@
+package main
+
+import "fmt"
+
+// bar is something that is to be held.
+type bar struct {
+	what, must, was string
+	held            bool
+}
+
+// bars are those of what was measured.
+func (b *bench) bars() (list []bar) {
+	add := func(held bool, what, must, was string, args ...any) {
+		list = append(list, bar{what, must, fmt.Sprintf(was, args...), held})
+	}
+	if ratio, ok := b.ratio("orders", "pgbench"); ok {
+		add(ratio >= 2, "orders, 200 products, against pgbench with the same rows", "at least 2x", "%.2fx", ratio)
+	}
+	if len(b.results["hot"]) > 0 {
+		rate := b.over("hot", (*result).rate)
+		add(rate >= 5000, "orders of one hot product", "at least 5000/s", "%.0f/s", rate)
+	}
+	if ratio, ok := b.ratio("reads", "bare"); ok {
+		add(ratio >= 0.5, "GET product, cached, against bare net/http", "at least 0.50x", "%.2fx", ratio)
+	}
+	for _, kind := range []string{idle, busy} {
+		if h := b.events[kind]; h != nil {
+			add(at(h, 99) < topicBar, "commit to topic, p99, "+eventTitles[kind], fmt.Sprintf("under %.0f ms", topicBar), "%.1f ms", at(h, 99))
+		}
+	}
+	if m := b.mixed; m != nil {
+		add(at(m.latencies, 95) < fleetP95, "mixed run, p95", fmt.Sprintf("under %.0f ms", fleetP95), "%.2f ms", at(m.latencies, 95))
+		add(at(m.latencies, 99) < fleetP99, "mixed run, p99", fmt.Sprintf("under %.0f ms", fleetP99), "%.2f ms", at(m.latencies, 99))
+		add(m.unserved() < fleetErrors, "mixed run, refused, failed or not sent", fmt.Sprintf("under %.3f %%", fleetErrors), "%.4f %%", m.unserved())
+		add(m.hits > fleetHits, "mixed run, catalog cache hits", fmt.Sprintf("over %.0f %%", fleetHits), "%.2f %%", m.hits)
+		// The books were checked, and the run ended there if they did not hold.
+		add(true, fmt.Sprintf("mixed run, second effects of %d repeated keys", m.counts[repeatOrder][good]), "0", "0")
+	}
+	if o := b.overload; o != nil {
+		add(o.share() >= goodputBar, fmt.Sprintf("checkout goodput at %dx the peak", overloadFactor), fmt.Sprintf("at least %.0f %% of the peak", goodputBar), "%.0f %% (%.0f/s of %.0f/s)", o.share(), o.goodput, o.peak)
+		was := "not within the run"
+		if o.recovery >= 0 {
+			was = fmt.Sprintf("%d s", o.recovery)
+		}
+		add(o.recovery >= 0 && o.recovery < recoveryBar, "normal again after the burst", fmt.Sprintf("under %d s", recoveryBar), "%s", was)
+	}
+	if l := b.large; l != nil {
+		add(l.share() >= largeBar, fmt.Sprintf("orders with %d stored, against the small database", l.orders), fmt.Sprintf("at least %.0f %%", largeBar), "%.0f %% (%.0f/s of %.0f/s)", l.share(), median(l.large), median(l.small))
+	}
+	return list
+}
+
+func barTable(list []bar) table {
+	t := table{title: "Bars:"}
+	t.add("what", "bar", "measured", "")
+	for _, one := range list {
+		verdict := "held"
+		if !one.held {
+			verdict = "MISSED"
+		}
+		t.add(one.what, one.must, one.was, verdict)
+	}
+	return t
+}

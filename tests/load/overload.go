@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// The overload run: calm at half of what the service can do, a burst of three times that, and calm again.
+const (
+	overloadFactor  = 3
+	calmShare       = 0.5
+	calmTime        = 10 * time.Second
+	burstTime       = 15 * time.Second
+	afterTime       = 40 * time.Second
+	burstPatience   = 2 * time.Second // of a customer
+	burstClients    = 1500            // connections in the burst
+	goodputBar      = 90.0            // percent of the peak
+	recoveryBar     = 30              // seconds
+	normalSeconds   = 3               // in a row, until the latency counts as normal again
+	normalTolerance = 2.0             // times the calm's p99 are normal
+)
+
+// overloadRun is what the overload run saw.
+type overloadRun struct {
+	result
+	peak     float64 // orders a second at full speed
+	goodput  float64 // orders a second in the burst
+	normal   float64 // ms: up to which a second's p99 counts as normal
+	recovery int     // seconds from the burst's end until it was; -1: never
+}
+
+// share is the burst's goodput in percent of the peak.
+func (o *overloadRun) share() float64 { return 100 * o.goodput / o.peak }
+
+// measureOverload finds the service's peak and asks three times as much of it, at the handler's port.
+func (b *bench) measureOverload(ctx context.Context) error {
+	s := b.direct
+	if err := b.customers.sign(); err != nil {
+		return err
+	}
+	top, err := closed(ctx, s.target(), b.connections, b.duration, spreadOrder)
+	if err != nil {
+		return fmt.Errorf("finding the peak: %w", err)
+	}
+	peak := top.rate()
+	b.say("overload run: peak %.0f orders/s; %s at %.0f/s, %s at %.0f/s, %s at %.0f/s", peak,
+		calmTime, calmShare*peak, burstTime, overloadFactor*peak, afterTime, calmShare*peak)
+	plan := schedule{
+		[]stretch{{calmTime, calmShare * peak}, {burstTime, overloadFactor * peak}, {afterTime, calmShare * peak}}, burstClients, burstPatience,
+	}
+	r, err := metered(s.parts, func() (result, error) { return open(ctx, s.target(), plan, spreadOrder) })
+	if err != nil {
+		return err
+	}
+	b.overload = judgeOverload(r, peak)
+	b.tell("overload", &r)
+	b.say("    goodput in the burst %.0f/s, %.0f %% of the peak; normal again after %d s", b.overload.goodput, b.overload.share(), b.overload.recovery)
+	return s.rest(ctx)
+}
+
+// judgeOverload finds goodput and recovery in the seconds of a run.
+func judgeOverload(r result, peak float64) *overloadRun {
+	calm, burst := int(calmTime/time.Second), int(burstTime/time.Second)
+	o := &overloadRun{result: r, peak: peak, recovery: -1}
+	var before []float64
+	for _, s := range r.seconds[calm/2 : calm] { // the first half warms up
+		before = append(before, at(s.latencies, 99))
+	}
+	o.normal = normalTolerance * median(before)
+	orders := 0
+	for _, s := range r.seconds[calm : calm+burst] {
+		orders += s.orders
+	}
+	o.goodput = float64(orders) / burstTime.Seconds()
+	isNormal := func(s second) bool {
+		return s.orders > 0 && s.counts[shed]+s.counts[limited]+s.counts[failed]+s.unsent == 0 && at(s.latencies, 99) <= o.normal
+	}
+	after := r.seconds[calm+burst:]
+	for i := range after {
+		if i+normalSeconds <= len(after) && !slices.ContainsFunc(after[i:i+normalSeconds], func(s second) bool { return !isNormal(s) }) {
+			o.recovery = i
+			break
+		}
+	}
+	return o
+}
