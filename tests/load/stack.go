@@ -203,7 +203,9 @@ func (s *stack) startHandler(c settings) error {
 func (s *stack) environment(c settings, bus string) []string {
 	return append(append(os.Environ(), "DATABASE_URL="+s.app, "MIGRATIONS_DATABASE_URL="+s.db.Config().ConnString(),
 		"REDIS_URL="+strings.TrimSuffix(s.redis, "/0")+"/"+strconv.Itoa(c.redis), "AUTH_ISSUER="+s.customers.issuer.URL(), "AUTH_AUDIENCE="+issuer.Audience,
-		"SERVICEBUS_CONNECTION="+bus, "WEBHOOK_SECRET="+rand.Text(), "JWT_SIGNING_KEY="+rand.Text(), "LOG_LEVEL=WARN"), s.options.environment...)
+		"SERVICEBUS_CONNECTION="+bus, "WEBHOOK_SECRET="+rand.Text(), "JWT_SIGNING_KEY="+rand.Text(), "LOG_LEVEL=WARN",
+		// Each request is counted against its customer's quota, and none is refused: a few thousand customers do the work of all.
+		"RATE_LIMIT_CHECKOUT=100000/1m", "RATE_LIMIT_BROWSE=1000000/1m"), s.options.environment...)
 }
 
 // target is this stack's API.
