@@ -30,7 +30,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{API: kit.NewAPI(t)}
 	var err error
 	b.Orders, err = New(Options{
-		API: b.REST, Pools: b.API.Pools, Keys: b.API.Keys, Cursors: b.Cursors,
+		API: b.REST, Pools: b.API.Pools, Keys: b.Keys, Cursors: b.Cursors,
 		AvailabilityChanged: func(_ context.Context, m map[uuid.UUID]int64) { b.changed = m },
 	})
 	require.NoError(t, err)
