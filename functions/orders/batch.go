@@ -13,6 +13,7 @@ import (
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/money"
 	"github.com/company/order-catalog-service/shared/outbox"
+	"github.com/company/order-catalog-service/shared/postgres"
 )
 
 // situation is what the first round trip read under the locks, and what the batch has made of it so far.
@@ -110,6 +111,7 @@ func read(ctx context.Context, conn *pgx.Conn, batch []work) (s situation, err e
 	}
 	queued := &pgx.Batch{}
 	queued.Queue("BEGIN")
+	queued.Queue(postgres.PlanOnceSQL)
 	queued.Queue(lockSQL, ids)
 	if len(n.orders) > 0 {
 		queued.Queue(lockOrdersSQL, n.orders)
@@ -121,8 +123,10 @@ func read(ctx context.Context, conn *pgx.Conn, batch []work) (s situation, err e
 	results := conn.SendBatch(ctx, queued)
 	defer func() { err = errors.Join(err, results.Close()) }()
 
-	if _, err = results.Exec(); err != nil {
-		return s, err
+	for range 2 {
+		if _, err = results.Exec(); err != nil {
+			return s, err
+		}
 	}
 	if s.shelves, err = scanStock(results); err != nil {
 		return s, err

@@ -48,6 +48,7 @@ type job struct {
 	refuse  func(*rest.Problem) idempotency.Answer // renders a no
 	trace   string                                 // the request's W3C trace context, for its events
 
+	accepted time.Time // when it was answered 202, by the database's clock; zero for what was not queued
 	deadline time.Time
 	came     time.Time
 	done     chan outcome // takes one outcome without waiting

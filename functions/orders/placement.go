@@ -2,7 +2,6 @@ package orders
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -17,8 +16,7 @@ type placement struct {
 	customer   uuid.UUID
 	customerID string
 	address    Address
-	wants      []want    // merged and sorted
-	accepted   time.Time // when a queued order was answered 202; zero for the others
+	wants      []want // merged and sorted
 }
 
 func (p *placement) kind() kind { return placing }

@@ -42,7 +42,11 @@ func decideAll(batch []work, s *situation) (plan, error) {
 		j := w.self()
 		digest := j.request.Digest()
 		if row, ok := s.keys[digest]; ok {
-			found, err := row.For(j.request)
+			age := time.Duration(0)
+			if !j.accepted.IsZero() {
+				age = s.now.Sub(j.accepted)
+			}
+			found, err := row.For(j.request, age)
 			if err != nil {
 				d.outcomes[i].err = err
 				continue

@@ -154,6 +154,35 @@ func TestCX04QueuedForTooLong(t *testing.T) {
 	}
 }
 
+// A repeat may be queued unseen in the last hour of its key's life, while the database is away, and be placed after it.
+func TestCX04ARepeatQueuedWithinItsKeysLifeIsARepeat(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	product, token := s.Product(t, 10), s.Token(t, "ada", kit.Everything)
+	body := draft("ada", line{product, 2, nil})
+	require.Equal(t, http.StatusAccepted, s.queue(t, token, "k", body).Status)
+	repeat := <-s.sent
+	s.deliver(t, repeat)
+	require.Equal(t, 1, s.count(t, "orders"))
+
+	s.Exec(t, `UPDATE idempotency_keys SET expires_at = now() - interval '1 hour'`) // so it was placed 25 hours ago
+	queuedAgo := func(age time.Duration) servicebus.Message {
+		var content map[string]any
+		require.NoError(t, json.Unmarshal(repeat.Body, &content))
+		content["acceptedAt"] = kit.One[time.Time](t, s.Database, `SELECT now()`).Add(-age)
+		m := repeat
+		var err error
+		m.Body, err = json.Marshal(content)
+		require.NoError(t, err)
+		return m
+	}
+	s.deliver(t, queuedAgo(61*time.Minute))
+	assert.Equal(t, 1, s.count(t, "orders"), "it came while the key lived")
+	s.deliver(t, queuedAgo(59*time.Minute))
+	assert.Equal(t, 2, s.count(t, "orders"), "it came after: a new order")
+	balanced(t, s.Database)
+}
+
 func TestCX01QueuedMeetsSynchronous(t *testing.T) {
 	t.Parallel()
 	s := open(t)

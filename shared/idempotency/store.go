@@ -17,6 +17,12 @@ import (
 // Life is how long a key is remembered.
 const Life = 24 * time.Hour
 
+// A row stays for a day after its key's life: a write that came within it may have been queued unseen, while the database
+// was away, and is done later (see Row.For).
+const purgeSQL = `/* Idempotency.Purge */
+DELETE FROM idempotency_keys WHERE digest IN (
+    SELECT digest FROM idempotency_keys WHERE expires_at <= now() - interval '24 hours' ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)`
+
 // Querier is a connection, a transaction, or a pool.
 type Querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
@@ -113,9 +119,10 @@ func ScanAll(rows pgx.Rows) (map[[sha256.Size]byte]Row, error) {
 	return found, nil
 }
 
-// For compares the row with a request, as ScanFound does.
-func (r Row) For(req Request) (*Found, error) {
-	if r.left <= 0 {
+// For compares the row with a request, as ScanFound does. age is how long ago the request came, by the database's clock:
+// the key counts if it lived then.
+func (r Row) For(req Request, age time.Duration) (*Found, error) {
+	if r.left+age.Seconds() <= 0 {
 		return &Found{Expired: true}, nil
 	}
 	if string(r.fingerprint) != string(req.Fingerprint[:]) {
@@ -145,7 +152,7 @@ func ScanFound(rows pgx.Rows, req Request) (*Found, error) {
 	if err := rows.Scan(&r.fingerprint, &r.status, &r.header, &r.body, &r.left); err != nil {
 		return nil, fmt.Errorf("reading a stored answer: %w", err)
 	}
-	return r.For(req)
+	return r.For(req, 0)
 }
 
 // IsDuplicate tells whether a transaction failed because another one committed its key first. The caller rolls
@@ -319,12 +326,9 @@ func (s *Store) find(ctx context.Context, tx pgx.Tx, req Request) (*Found, error
 // Purge deletes up to limit expired keys and says how many. Small batches with SKIP LOCKED: it waits for nobody
 // and nobody waits for it.
 func (s *Store) Purge(ctx context.Context, pool *postgres.Pool, limit int) (int, error) {
-	const sql = `/* Idempotency.Purge */
-DELETE FROM idempotency_keys WHERE digest IN (
-    SELECT digest FROM idempotency_keys WHERE expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)`
 	var purged int
 	err := pool.Do(ctx, func(conn *pgx.Conn) error {
-		tag, err := conn.Exec(ctx, sql, limit)
+		tag, err := conn.Exec(ctx, purgeSQL, limit)
 		purged = int(tag.RowsAffected())
 		return err
 	})

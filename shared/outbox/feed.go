@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/company/order-catalog-service/shared/postgres"
 )
 
 const (
@@ -38,7 +40,7 @@ SELECT base + row_number() OVER (ORDER BY aggregate_id, sequence), id, type, agg
 // number gives feed numbers to sent events. Only one process at a time does; held says that another one is at it.
 func (d *Drain) number(ctx context.Context) (n int64, held bool, err error) {
 	err = d.pool.Tx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, genericSQL); err != nil {
+		if _, err := tx.Exec(ctx, postgres.PlanOnceSQL); err != nil {
 			return err
 		}
 		var mine bool

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/servicebus"
 )
 
@@ -21,10 +22,6 @@ const (
 // The statements of a pass. A shard's lock is the advisory lock (7072, shard). The locks come in a statement of their own: read together with the rows, the rows
 // would be those from before the wait, and published ones would be sent again.
 const (
-	// A pass runs on plans made once. Left to itself the planner makes new ones each time, as it could count the array's
-	// items and prune partitions by their values; that takes longer than the pass, and the executor prunes as well.
-	genericSQL = `SET LOCAL plan_cache_mode = force_generic_plan`
-
 	lockSQL = `/* Outbox.Lock */ SELECT s FROM unnest($1::int[]) s WHERE pg_try_advisory_xact_lock(7072, s)`
 
 	releasedSQL = `/* Outbox.Released */
@@ -146,7 +143,7 @@ func lock(ctx context.Context, conn *pgx.Conn, shards uint32) (locked []int16, e
 	}
 	batch := &pgx.Batch{}
 	batch.Queue("BEGIN")
-	batch.Queue(genericSQL)
+	batch.Queue(postgres.PlanOnceSQL)
 	batch.Queue(lockSQL, wanted)
 	results := conn.SendBatch(ctx, batch)
 	defer func() { err = errors.Join(err, results.Close()) }()

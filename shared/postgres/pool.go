@@ -161,6 +161,11 @@ func (p *Pool) Tx(ctx context.Context, fn func(pgx.Tx) error) error {
 	})
 }
 
+// PlanOnceSQL, at the start of a transaction, has it run on plans that each connection makes once. Left to itself the
+// planner makes new ones for each call of a statement that takes an array, as it could count the items and prune
+// partitions by them: that took longer than a batch of orders or a pass of the drain, and the executor prunes as well.
+const PlanOnceSQL = `SET LOCAL plan_cache_mode = force_generic_plan`
+
 // Ping asks the server for a sign of life.
 func (p *Pool) Ping(ctx context.Context) error {
 	return p.Do(ctx, func(conn *pgx.Conn) error { return conn.Ping(ctx) })
