@@ -32,7 +32,7 @@ func TestRL07LeasesAdmitTheQuotaAndEachProcessesCreditAtMost(t *testing.T) {
 		}
 		caller := uuid.New()
 		var admitted []time.Time
-		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)) //nolint:gosec // a test's
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
 		for range rapid.IntRange(1, 12).Draw(t, "bursts") {
 			for range random.IntN(80) {
 				if processes[random.IntN(len(processes))].Open(caller).Take(t.Context()) == nil {

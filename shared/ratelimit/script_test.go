@@ -142,6 +142,8 @@ func TestAClockThatJumpsBackLetsNobodyThrough(t *testing.T) {
 	require.NoError(t, l.Open(caller).One(t.Context()))
 	require.NoError(t, l.Open(caller).One(t.Context()))
 	require.Error(t, l.Open(caller).One(t.Context()))
+	server.SetTime(start)
+	require.Error(t, l.Open(caller).One(t.Context()), "nor when it jumps forward again")
 	server.FastForward(13 * time.Second)
 	require.NoError(t, l.Open(caller).One(t.Context()))
 }

@@ -249,7 +249,7 @@ func TestAScriptIsSentWholeToAServerThatForgotIt(t *testing.T) {
 	}
 	_, err := NewScript(`return redis.call('NOTHING')`).Run(t.Context(), lane, script.Words(0, 0))
 	var answer redis.Error
-	require.True(t, errors.As(err, &answer), "%v", err)
+	require.ErrorAs(t, err, &answer)
 	require.NoError(t, lane.Do(t.Context(), redis.NewStatusCmd(t.Context(), "ping")), "an error of the script is not the connection's")
 }
 
