@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -90,26 +89,24 @@ func (s *stack) startHosted(c settings, bus string) error {
 	if !proc.Available() {
 		return nil
 	}
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		handlers, err := proc.Children(s.host)
-		if err != nil {
-			return err
-		}
-		if len(handlers) == 1 {
-			s.handler = handlers[0]
-			// Whichever it is: a host starts a handler that has ended again.
-			s.parts = append([]part{{"handler", func() (time.Duration, error) { return proc.UsedByChildren(s.host) }}}, s.parts...)
-			return nil
-		}
-	}
-	return errors.New("the host has not started its handler")
+	// Whichever it is: a host starts a handler that has ended again.
+	s.parts = append([]part{{"handler", func() (time.Duration, error) { return proc.UsedByChildren(s.host) }}}, s.parts...)
+	return nil
 }
 
-// sameHandler says whether the handler that the host started is the one that still runs.
-func (s *stack) sameHandler() (bool, error) {
-	if s.host == 0 || s.handler == 0 {
+// findHandler finds the process that the host has started, and says whether it is the one that was found before.
+func (s *stack) findHandler() (same bool, err error) {
+	if s.host == 0 || !proc.Available() {
 		return true, nil
 	}
 	handlers, err := proc.Children(s.host)
-	return len(handlers) == 1 && handlers[0] == s.handler, err
+	if err != nil {
+		return false, err
+	}
+	if len(handlers) != 1 {
+		return false, nil // it has just ended, or a second one is starting
+	}
+	same = s.handler == 0 || s.handler == handlers[0]
+	s.handler = handlers[0]
+	return same, nil
 }

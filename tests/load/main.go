@@ -7,9 +7,11 @@
 // Rounds repeat the phases in turn, so that what disturbs the machine disturbs subject and reference alike, and medians
 // are printed. Afterwards the books are checked (audit.go), and a broken promise fails the run.
 //
-// Read main.go, then phases.go (what is measured), stack.go (what runs), traffic.go (what is asked), closed.go and
-// meter.go (how it is measured), children.go and listener.go (the other processes) and pgbench.go (the reference).
-// Package wire is the client, package proc the reader of processor times.
+// Read main.go, then bench.go (a run from its start to its end), stack.go (what runs), phases.go, curve.go, mixed.go, overload.go
+// and large.go (what is measured), traffic.go and requests.go (what is asked), closed.go, open.go and meter.go (how it is
+// measured), children.go, listener.go and hosted.go (the other processes), pgbench.go, pgscript.go and redisbench.go (the references),
+// audit.go, and table.go, bars.go, report.go and pictures.go (what is told). Package wire is the client, package proc the reader
+// of processor times, package plot draws.
 package main
 
 import (

@@ -94,6 +94,9 @@ func (b *bench) measureMixed(ctx context.Context) error {
 	if _, err := open(ctx, s.target(), warm, mixed); err != nil {
 		return fmt.Errorf("warming up: %w", err)
 	}
+	if _, err := s.findHandler(); err != nil {
+		return err
+	}
 	hits, misses, err := cacheReads(ctx, s.address)
 	if err != nil {
 		return err
@@ -123,7 +126,7 @@ func (b *bench) measureMixed(ctx context.Context) error {
 	if err := s.rest(ctx); err != nil {
 		return err
 	}
-	if same, err := s.sameHandler(); err != nil || !same {
+	if same, err := s.findHandler(); err != nil || !same {
 		return errors.Join(err, errors.New("the handler ended during the run and the host started another one"))
 	}
 	return nil

@@ -134,9 +134,14 @@ func TestOverloadIsJudgedByItsGoodputAndByWhenItWasOver(t *testing.T) {
 		assert.Equal(t, want, o.recovery, "slow for %d s", slow)
 		assert.InDelta(t, 20, o.normal, 0.5)
 	}
-	refusing := burst(950, 0)
-	for i := int((calmTime + burstTime) / time.Second); i < len(refusing.seconds); i++ {
-		refusing.seconds[i].counts[shed] = 1
+	for what, spoil := range map[string]func(*second){
+		"refused": func(s *second) { s.counts[shed] = 1 }, "over a quota": func(s *second) { s.counts[limited] = 1 },
+		"failed": func(s *second) { s.counts[failed] = 1 }, "not sent": func(s *second) { s.unsent = 1 },
+	} {
+		r := burst(950, 0)
+		for i := int((calmTime + burstTime) / time.Second); i < len(r.seconds); i++ {
+			spoil(&r.seconds[i])
+		}
+		assert.Equal(t, -1, judgeOverload(r, 1000).recovery, "while requests are %s it is not over", what)
 	}
-	assert.Equal(t, -1, judgeOverload(refusing, 1000).recovery, "who is refused is not back to normal")
 }

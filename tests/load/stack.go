@@ -36,7 +36,7 @@ type stack struct {
 	address  string    // of the API
 	listener string    // its address
 	parts    []part
-	handler  int // its process, of 0 where there is no /proc and a host has started it
+	handler  int // its process; 0 while it is not known, because a host started it
 	host     int // its process, if there is one
 	books    books
 }
@@ -110,12 +110,17 @@ SELECT ('018cc251-f400-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'load-' |
 	initcap(w[1 + n % 12]) || ' ' || w[1 + n / 12 % 12] || ' thing ' || n, 'A thing that is good for what it is made for.', 'Category ' || n % ` + strconv.Itoa(categories) + `, 1999, 'USD'
 FROM generate_series(1, $1::int) n, (SELECT string_to_array('` + strings.Join(words, " ") + `', ' ') AS w) s`
 
-func execute(ctx context.Context, url, sql string) error {
+// execute runs statements on a connection of its own, one after the other.
+func execute(ctx context.Context, url string, statements ...string) error {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return err
 	}
-	_, err = conn.Exec(ctx, sql)
+	for _, sql := range statements {
+		if _, err = conn.Exec(ctx, sql); err != nil {
+			break
+		}
+	}
 	return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 }
 
