@@ -20,10 +20,15 @@ import (
 // The lane's bounds.
 const (
 	committers = 3    // batches in flight
-	maxBatch   = 64   // pieces of work of a batch
-	maxLines   = 512  // order lines of a batch, unless one order alone has more
+	maxBatch   = 128  // pieces of work of a batch
+	maxLines   = 1024 // order lines of a batch, unless one order alone has more
 	maxWaiting = 1000 // pieces of work that may wait; who comes then is told to come back
 	commitTime = 8 * time.Second
+
+	// A batch costs the database as much as twenty orders do, whatever its size. Beside a batch in flight another one is
+	// begun only for so many that its price is shared, or when the latest one takes so long that something holds it up.
+	worthwhile = 32
+	held       = 25 * time.Millisecond
 )
 
 // errLaneFull refuses work at once when more of it waits than can be done in time.
@@ -66,7 +71,7 @@ type outcome struct {
 
 // lane commits orders and cancellations in batches: those that wait at the same moment share one transaction (batch.go), as the
 // writes of several transactions share one flush in a database's group commit. Nobody waits for company: work
-// that finds the lane idle is a batch of one, at once. While batches are in flight work gathers, first come, first
+// that finds the lane idle is a batch of one, at once. While a batch is in flight work gathers, first come, first
 // served, and the next batch takes it all, each kind in its turn.
 //
 // What a batch saves is what orders cost most: round trips, a flush of the log, and the lock of a hot product,
@@ -82,7 +87,8 @@ type lane struct {
 
 	mu      sync.Mutex
 	waiting []work
-	working int // committers at work
+	working int       // committers at work
+	began   time.Time // when the latest batch began
 }
 
 // commit does a piece of work and waits for what becomes of it, or for the end of ctx: then it may still be done, and
@@ -112,11 +118,16 @@ func (l *lane) enter(w work) bool {
 		return false
 	}
 	l.waiting = append(l.waiting, w)
-	if l.working < committers {
+	if l.working == 0 || l.working < committers && l.worth() {
 		l.working++
 		go l.run()
 	}
 	return true
+}
+
+// worth tells whether those who wait get a batch beside the ones in flight.
+func (l *lane) worth() bool {
+	return len(l.waiting) >= worthwhile || time.Since(l.began) > held
 }
 
 // delay is how long the next in line has waited already. It is what who comes now should expect: with as many ahead and
@@ -137,7 +148,8 @@ func (l *lane) run() {
 	}
 }
 
-// next takes those who came first, as many as a batch may have. With none, the committer is idle from here on.
+// next takes those who came first, as many as a batch may have. With none, or too few to have a batch beside another's, the
+// committer is idle from here on.
 func (l *lane) next() []work {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -150,10 +162,13 @@ func (l *lane) next() []work {
 		n++
 	}
 	if n == 0 {
-		l.working--
 		l.waiting = nil // a burst's memory goes
+	}
+	if n == 0 || l.working > 1 && !l.worth() {
+		l.working--
 		return nil
 	}
+	l.began = time.Now()
 	batch := l.waiting[:n:n]
 	l.waiting = l.waiting[n:]
 	return batch

@@ -164,7 +164,11 @@ func (p *Pool) Tx(ctx context.Context, fn func(pgx.Tx) error) error {
 // PlanOnceSQL, at the start of a transaction, has it run on plans that each connection makes once. Left to itself the
 // planner makes new ones for each call of a statement that takes an array, as it could count the items and prune
 // partitions by them: that took longer than a batch of orders or a pass of the drain, and the executor prunes as well.
-const PlanOnceSQL = `SET LOCAL plan_cache_mode = force_generic_plan`
+//
+// A plan that is kept must suit what a table becomes. Made while the table, or tomorrow's partition, is still empty it
+// would read all of it, and go on to do so when there are a million rows: so it goes by index from the start.
+const PlanOnceSQL = `/* PlanOnce */ SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+	set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
 
 // Ping asks the server for a sign of life.
 func (p *Pool) Ping(ctx context.Context) error {
