@@ -26,9 +26,8 @@ const (
 	commitTime = 8 * time.Second
 
 	// A batch costs the database as much as twenty orders do, whatever its size. Beside a batch in flight another one is
-	// begun only for so many that its price is shared, or when the latest one takes so long that something holds it up.
-	worthwhile = 32
-	held       = 25 * time.Millisecond
+	// begun only when it is full, or when the latest one takes so long that something holds it up.
+	held = 25 * time.Millisecond
 )
 
 // errLaneFull refuses work at once when more of it waits than can be done in time.
@@ -127,7 +126,7 @@ func (l *lane) enter(w work) bool {
 
 // worth tells whether those who wait get a batch beside the ones in flight.
 func (l *lane) worth() bool {
-	return len(l.waiting) >= worthwhile || time.Since(l.began) > held
+	return len(l.waiting) >= maxBatch || time.Since(l.began) > held
 }
 
 // delay is how long the next in line has waited already. It is what who comes now should expect: with as many ahead and

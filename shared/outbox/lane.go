@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	lanes         = 4
+	lanes         = 2
 	shardsPerLane = Shards / lanes
-	// pace is the least time between two passes of a lane while it is busy: passes then carry tens of events for
-	// the price of one, and an event waits for at most this and one pass.
-	pace = 50 * time.Millisecond
+	// pace is the least time between two passes of a lane while it is busy: passes then carry hundreds of events for
+	// the price of thirty, and an event waits for at most this and one pass.
+	pace = 60 * time.Millisecond
 )
 
-// lane drains a quarter of the shards, one pass at a time.
+// lane drains half of the shards, one pass at a time.
 type lane struct {
 	drain *Drain
 	mask  uint32
