@@ -88,6 +88,7 @@ type lane struct {
 	waiting []work
 	working int       // committers at work
 	began   time.Time // when the latest batch began
+	looking bool      // relieve is coming
 }
 
 // commit does a piece of work and waits for what becomes of it, or for the end of ctx: then it may still be done, and
@@ -109,7 +110,7 @@ func (l *lane) commit(ctx context.Context, w work) (idempotency.Answer, time.Dur
 	}
 }
 
-// enter puts work in line, and a committer to work when one is idle.
+// enter puts work in line, and a committer to work when one is due.
 func (l *lane) enter(w work) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,11 +118,30 @@ func (l *lane) enter(w work) bool {
 		return false
 	}
 	l.waiting = append(l.waiting, w)
-	if l.working == 0 || l.working < committers && l.worth() {
+	l.staff()
+	return true
+}
+
+// staff puts a committer to work when one is due, and looks again later when one may become due while nobody comes.
+func (l *lane) staff() {
+	switch {
+	case l.working == 0 || l.working < committers && l.worth():
 		l.working++
 		go l.run()
+	case !l.looking && l.working < committers:
+		l.looking = true
+		time.AfterFunc(held, l.relieve)
 	}
-	return true
+}
+
+// relieve sees to it that nobody waits behind a batch that hangs, as on the lock of a product that is none of theirs.
+func (l *lane) relieve() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.looking = false
+	if len(l.waiting) > 0 {
+		l.staff()
+	}
 }
 
 // worth tells whether those who wait get a batch beside the ones in flight.
