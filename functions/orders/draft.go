@@ -38,7 +38,7 @@ func (d *Draft) UnmarshalJSON(raw []byte) error {
 			read.Lines = make([]DraftLine, 0, 4)
 			r.Array(func() { read.Lines = append(read.Lines, readLine(r)) })
 		default:
-			r.Any()
+			r.Skip()
 		}
 	})
 	if r.Err() != nil {
@@ -67,7 +67,7 @@ func readAddress(r *jsonread.Reader) (a Address) {
 		case "country":
 			a.Country = r.String()
 		default:
-			r.Any()
+			r.Skip()
 		}
 	})
 	return a
@@ -91,7 +91,7 @@ func readLine(r *jsonread.Reader) (l DraftLine) {
 				r.Fail(err)
 			}
 		default:
-			r.Any()
+			r.Skip()
 		}
 	})
 	return l

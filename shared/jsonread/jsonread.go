@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // ErrText says that the text is not JSON, or not of the type that it is read as.
@@ -127,11 +128,51 @@ func (r *Reader) String() string {
 func (r *Reader) Raw() []byte {
 	r.next()
 	from := r.at
-	r.Any()
+	r.Skip()
 	if r.err != nil {
 		return nil
 	}
 	return r.text[from:r.at]
+}
+
+// Skip reads any value and keeps nothing of it.
+func (r *Reader) Skip() {
+	for depth := 0; ; {
+		switch c := r.next(); c {
+		case '{', '[':
+			depth++
+			r.at++
+		case '}', ']':
+			depth--
+			r.at++
+		case ',', ':':
+			r.at++
+		case '"':
+			r.skipString()
+		case 0:
+			r.Fail(fmt.Errorf("%w: a value without an end", ErrText))
+		default:
+			for r.at < len(r.text) && !strings.ContainsRune(" \t\r\n,]}", rune(r.text[r.at])) {
+				r.at++
+			}
+		}
+		if depth <= 0 || r.err != nil {
+			return
+		}
+	}
+}
+
+func (r *Reader) skipString() {
+	for r.at++; r.at < len(r.text); r.at++ {
+		switch r.text[r.at] {
+		case '\\':
+			r.at++
+		case '"':
+			r.at++
+			return
+		}
+	}
+	r.Fail(fmt.Errorf("%w: a string without an end", ErrText))
 }
 
 // number is the text of a number.

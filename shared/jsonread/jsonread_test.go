@@ -2,6 +2,7 @@ package jsonread_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -28,6 +29,9 @@ func FuzzAny(f *testing.F) {
 		if json.Unmarshal([]byte(text), &want) == nil {
 			require.NoError(t, r.Err())
 			require.Equal(t, want, got)
+			skipping := jsonread.New([]byte(text))
+			require.Equal(t, strings.Trim(text, " \t\r\n"), string(skipping.Raw()))
+			require.NoError(t, skipping.Err())
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/google/uuid"
 
+	"github.com/company/order-catalog-service/shared/jsonread"
 	"github.com/company/order-catalog-service/shared/servicebus"
 )
 
@@ -93,18 +94,30 @@ func (l *listener) hear(now time.Time, messages []*azservicebus.ReceivedMessage,
 }
 
 func (l *listener) note(now time.Time, id string, body []byte) error {
-	var event struct {
-		Time              time.Time
-		Subject, Sequence string
-	}
-	if err := json.Unmarshal(body, &event); err != nil {
-		return fmt.Errorf("an event that is no JSON: %w", err)
+	var event struct{ time, subject, sequence string }
+	r := jsonread.New(body)
+	r.Object(func(name string) {
+		switch name {
+		case "time":
+			event.time = r.String()
+		case "subject":
+			event.subject = r.String()
+		case "sequence":
+			event.sequence = r.String()
+		default:
+			r.Skip()
+		}
+	})
+	if r.Err() != nil {
+		return fmt.Errorf("an event that is no JSON: %w", r.Err())
 	}
 	var h heard
-	var errs [3]error
+	var errs [4]error
 	h.id, errs[0] = uuid.Parse(id)
-	h.aggregate, errs[1] = uuid.Parse(event.Subject)
-	h.sequence, errs[2] = strconv.ParseInt(event.Sequence, 10, 64)
+	h.aggregate, errs[1] = uuid.Parse(event.subject)
+	h.sequence, errs[2] = strconv.ParseInt(event.sequence, 10, 64)
+	at, err := time.Parse(time.RFC3339, event.time)
+	errs[3] = err
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("event %q that is not as agreed: %w", id, err)
 	}
@@ -113,7 +126,7 @@ func (l *listener) note(now time.Time, id string, body []byte) error {
 	if l.latencies[l.during] == nil {
 		l.latencies[l.during] = newHistogram(3)
 	}
-	return record(l.latencies[l.during], now.Sub(event.Time))
+	return record(l.latencies[l.during], now.Sub(at))
 }
 
 func (l *listener) handler() http.Handler {
