@@ -78,7 +78,7 @@ func somebodysOrder() *placement {
 		request: idempotency.Request{Caller: p.customer, Operation: "place-order", Key: uuid.NewString(), Fingerprint: sha256.Sum256(p.customer[:])},
 		refuse:  func(*rest.Problem) idempotency.Answer { panic("refused") }, done: make(chan outcome, 1),
 	}
-	first := byte(rand.IntN(100)) //nolint:gosec // no secret
+	first := byte(rand.IntN(100))
 	p.wants = []want{{product: uuid.UUID{15: first}, quantity: 1}, {product: uuid.UUID{15: first + 100}, quantity: 1}}
 	return p
 }

@@ -25,10 +25,9 @@ func (o *Order) append(out []byte) []byte {
 	out = appendText(append(out, `,"customerId":`...), o.CustomerID)
 	out = o.ShippingAddress.append(append(out, `,"shippingAddress":`...))
 	out = append(out, `,"lines":`...)
-	switch {
-	case o.Lines == nil:
+	if o.Lines == nil {
 		out = append(out, "null"...)
-	default:
+	} else {
 		out = append(out, '[')
 		for i := range o.Lines {
 			if i > 0 {

@@ -161,7 +161,7 @@ func (p *Pool) Tx(ctx context.Context, fn func(pgx.Tx) error) error {
 	})
 }
 
-// PlanOnceSQL, at the start of a transaction, has it run on plans that each connection makes once. Left to itself the
+// PlanOnceSQL at the start of a transaction has it run on plans that each connection makes once. Left to itself the
 // planner makes new ones for each call of a statement that takes an array, as it could count the items and prune
 // partitions by them: that took longer than a batch of orders or a pass of the drain, and the executor prunes as well.
 //
