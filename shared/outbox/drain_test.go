@@ -209,7 +209,8 @@ func TestCX03ReleaseWaitsForTheDrainAtItsShard(t *testing.T) {
 	swept := make(chan error, 1)
 	go func() { swept <- s.drain.Sweep(t.Context()) }()
 	require.Eventually(t, func() bool {
-		return kit.One[int](t, s.Database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7072 AND granted") == outbox.Shards/4
+		return kit.One[bool](t, s.Database, `SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database d ON d.oid = database
+			WHERE datname = current_database() AND locktype = 'advisory' AND classid = 7072 AND objid = $1 AND granted)`, outbox.ShardOf(a))
 	}, 5*time.Second, time.Millisecond)
 	began := time.Now()
 	s.release(t, a)
@@ -332,6 +333,11 @@ func TestAPanicInAPassIsAnError(t *testing.T) {
 	a := uuid.New()
 	s.happen(t, a, nil, 1)
 	require.ErrorContains(t, broken.Sweep(t.Context()), "panic")
+	// The pool closes the connection that the panic left in a transaction, on a goroutine of its own.
+	require.Eventually(t, func() bool {
+		return kit.One[int](t, s.Database, `SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
+			WHERE datname = current_database() AND locktype = 'advisory' AND classid = 7072`) == 0
+	}, 10*time.Second, 5*time.Millisecond)
 	s.sweep(t)
 	assert.Equal(t, []int64{1}, sequences(s.broker.Events(t, 1), a), "nothing was lost, and nothing is still locked")
 }
