@@ -88,7 +88,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	var only string
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	flags.SetOutput(out)
-	flags.IntVar(&o.connections, "connections", 64, "connections of the load generator and of pgbench")
+	flags.IntVar(&o.connections, "connections", 128, "connections of the load generator and of pgbench")
 	flags.DurationVar(&o.duration, "duration", 5*time.Second, "how long a phase lasts, in whole seconds")
 	flags.IntVar(&o.rounds, "rounds", 2, "how often the phases are measured")
 	flags.IntVar(&o.customers, "customers", 6000, "how many customers send orders, each with a token of its own")
