@@ -18,7 +18,7 @@ const (
 WITH wanted AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::boolean[]) AS w (id, reason, free)
 ), moved AS (
-    UPDATE outbox o SET processed_at = clock_timestamp() FROM wanted w WHERE o.id = w.id AND o.processed_at IS NULL
+    UPDATE outbox o SET processed_at = clock_timestamp() FROM wanted w WHERE o.id = w.id AND COALESCE(o.processed_at, 'infinity') = 'infinity'
     RETURNING o.id, o.shard, o.aggregate_type, o.aggregate_id, o.sequence, o.type, o.payload, o.traceparent, o.occurred_at, w.reason, w.free
 )
 INSERT INTO outbox_parked (id, shard, aggregate_type, aggregate_id, sequence, type, payload, traceparent, occurred_at, reason, released_at)

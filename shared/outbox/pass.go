@@ -38,9 +38,10 @@ FROM unnest($1::smallint[]) s CROSS JOIN LATERAL (
     SELECT * FROM outbox WHERE shard = s AND processed_at IS NULL ORDER BY aggregate_id, sequence LIMIT 100
 ) o ORDER BY o.shard, o.aggregate_id, o.sequence`
 
+	// COALESCE keeps the index of unsent events out of it: read by that, a backlog would be gone through in every pass.
 	markSQL = `/* Outbox.Mark */
 WITH sent AS (
-    UPDATE outbox SET processed_at = clock_timestamp() WHERE id = ANY ($1) AND processed_at IS NULL
+    UPDATE outbox SET processed_at = clock_timestamp() WHERE id = ANY ($1) AND COALESCE(processed_at, 'infinity') = 'infinity'
     RETURNING aggregate_id, sequence, id, occurred_at
 ), unnumbered AS (
     INSERT INTO outbox_sent (aggregate_id, sequence, id) SELECT aggregate_id, sequence, id FROM sent

@@ -18,7 +18,7 @@ import (
 // hot are the statements that must have been seen, or the report would say nothing about them.
 var hot = []string{
 	"Orders.LockStock", "Orders.Prices", "Orders.Queued", "Orders.Tickets", "Orders.TakeStock", "Orders.Insert", "Orders.InsertLines",
-	"Orders.Read", "Orders.Lock", "Orders.List", "Orders.Lines", "Orders.Move",
+	"Orders.Read", "Orders.Lock", "Orders.List", "Orders.Lines", "Orders.LockAll", "Orders.Cancel",
 	"Idempotency.Find", "Idempotency.FindAll", "Idempotency.Save", "Idempotency.SaveAll",
 	"Outbox.Insert", "Outbox.Lock", "Outbox.Released", "Outbox.Waiting", "Outbox.Pending", "Outbox.Mark",
 	"Feed.Lock", "Feed.Take", "Feed.Number", "Feed.Read",

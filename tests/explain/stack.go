@@ -147,7 +147,8 @@ func (s *stack) serve(ctx context.Context, app, owner, redis string) (err error)
 		ScriptRoot: root, Addr: "127.0.0.1:0", StateDir: filepath.Join(s.dir, "timers"), Logger: logger, Pump: messages.Receive,
 		Env: append(os.Environ(), "FUNCTIONS_WORKER_RUNTIME=custom", "DATABASE_URL="+app, "MIGRATIONS_DATABASE_URL="+owner, "REDIS_URL="+redis,
 			"AUTH_ISSUER="+tokens.URL(), "AUTH_AUDIENCE="+issuer.Audience, "SERVICEBUS_CONNECTION="+bus, "WEBHOOK_ALLOW_LOOPBACK=true",
-			"WEBHOOK_SECRET="+rand.Text(), "JWT_SIGNING_KEY="+rand.Text(), "ADMISSION_TARGET=5s", "ADMISSION_WAIT=5s"),
+			"WEBHOOK_SECRET="+rand.Text(), "JWT_SIGNING_KEY="+rand.Text(), "ADMISSION_TARGET=5s", "ADMISSION_WAIT=5s",
+			"RATE_LIMIT_CHECKOUT=off", "RATE_LIMIT_BROWSE=off", "RATE_LIMIT_REST=off"),
 	})
 	if err != nil {
 		return err
