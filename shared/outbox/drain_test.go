@@ -341,23 +341,3 @@ func TestAPanicInAPassIsAnError(t *testing.T) {
 	s.sweep(t)
 	assert.Equal(t, []int64{1}, sequences(s.broker.Events(t, 1), a), "nothing was lost, and nothing is still locked")
 }
-
-// With the broker back after an hour, each pass takes its hundred events and does not go through all that wait.
-func TestABacklogDoesNotSlowAPass(t *testing.T) {
-	t.Parallel()
-	s := newShop(t)
-	const backlog = 3000
-	a, list := uuid.New(), make([]events.Event, backlog)
-	for i := range list {
-		list[i] = event(a, int64(i+1), nil)
-	}
-	require.NoError(t, s.Pools.Orders.Tx(t.Context(), func(tx pgx.Tx) error { return outbox.Insert(t.Context(), tx, list...) }))
-	s.sweep(t)
-	s.Pools.Close() // a backend tells what it counted when it ends, at the latest
-	read := func() int {
-		return kit.One[int](t, s.Database, `SELECT COALESCE(sum(idx_tup_read), 0)::int FROM pg_stat_user_indexes
-			WHERE indexrelname LIKE 'outbox\_%\_shard\_aggregate\_id\_sequence\_idx'`)
-	}
-	require.Eventually(t, func() bool { return read() >= backlog }, 20*time.Second, 20*time.Millisecond)
-	assert.Less(t, read(), 3*backlog, "entries of the index of unsent events that were read for %d events", backlog)
-}
