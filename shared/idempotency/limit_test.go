@@ -369,6 +369,9 @@ func (w *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 func (w *trips) saw(cmds ...redis.Cmder) {
 	var names []string
 	for _, cmd := range cmds {
+		if cmd.Name() == "hello" || cmd.Name() == "client" {
+			return // the pool greets the server on a new connection
+		}
 		names = append(names, cmd.Name())
 	}
 	w.mu.Lock()
