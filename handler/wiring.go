@@ -287,6 +287,10 @@ func (s *service) bringUp(ctx context.Context) {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := postgres.Migrate(ctx, s.config.MigrationsDatabaseURL, func(step string) { s.logger.InfoContext(ctx, "migrated", "step", step) })
 		if err == nil {
+			// The first connection tells the server's timeline, which names what is kept in Redis (CX-09): no request comes before.
+			err = s.pools.Orders.Ping(ctx)
+		}
+		if err == nil {
 			s.state.CompareAndSwap(health.Starting, health.Serving)
 			close(s.started)
 			s.guard(ctx, "role limits", s.checkLimits)
