@@ -32,11 +32,19 @@ lint: ## Run the linters
 fmt: ## Format the code
 	$(LINT) fmt ./...
 
+# Go before 1.27 now and then reports the end of -fuzztime itself as a failure (go.dev/issue/75804), with these words and no
+# failing input: such a target is run once more. Anything else that fails is a failure.
 fuzz: ## Run each fuzz target for FUZZTIME (5s)
-	@grep -rlE '^func Fuzz' --include='*_test.go' . | while read -r file; do \
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	grep -rlE '^func Fuzz' --include='*_test.go' . | while read -r file; do \
 		for target in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]*)\(.*/\1/p' "$$file"); do \
 			echo "fuzz $$target ($$file)"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" || exit 1; \
+			for try in 1 2; do \
+				go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" >"$$log" 2>&1 && failed= || failed=yes; \
+				cat "$$log"; \
+				test -n "$$failed" || break; \
+				grep -qx '    context deadline exceeded' "$$log" && ! grep -q 'Failing input' "$$log" && test $$try = 1 || exit 1; \
+			done; \
 		done; \
 	done
 
