@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -55,6 +56,9 @@ type Limiter struct {
 	waiting  [classes]*list.List // of *waiter, oldest first
 	refused  [classes][reasons]int64
 
+	full [classes]atomic.Bool  // see TurnAway
+	away [classes]atomic.Int64 // how many were turned away, besides the refused
+
 	// The current window.
 	began     time.Time
 	lowered   time.Time // what started earlier says nothing about the limit of now
@@ -90,7 +94,23 @@ func (l *Limiter) Enter(ctx context.Context, c Class) error {
 		l.mu.Unlock()
 		return nil
 	}
+	if l.full[c].Load() {
+		l.refused[c][crowded]++
+		l.mu.Unlock()
+		return refusals[crowded]
+	}
 	return l.await(ctx, c, l.enqueue(c)) // unlocks
+}
+
+// TurnAway tells whether a request of a class must be refused without a look at it: others have stood in its queue for long,
+// and are enough to take the next permits. It counts that refusal. Under overload refusing is most of the work, and what
+// it costs is lost to those who are served: this is asked before anything else, takes no lock and does not wait.
+func (l *Limiter) TurnAway(c Class) bool {
+	if !l.full[c].Load() {
+		return false
+	}
+	l.away[c].Add(1)
+	return true
 }
 
 // Leave gives the permit back. took is how long the work was, 0 when there was none. The time in which a client sent its

@@ -236,7 +236,7 @@ func TestAClientThatLeavesLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-func TestAFullQueueDropsItsOldest(t *testing.T) {
+func TestAFullQueueTakesNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := limiter(t, 4, 4, 4)
@@ -244,12 +244,46 @@ func TestAFullQueueDropsItsOldest(t *testing.T) {
 		in := queue(t.Context(), l, Checkout, 5, time.Millisecond)
 		assert.Equal(t, 4, l.waiting[Checkout].Len())
 		assert.EqualValues(t, 1, l.refused[Checkout][crowded])
+		assert.True(t, l.TurnAway(Checkout))
 		l.Leave(Checkout, 0)
-		assert.Equal(t, 1, <-in)
+		assert.Equal(t, 0, <-in)
+		assert.False(t, l.TurnAway(Checkout))
 		time.Sleep(budget)
 		synctest.Wait()
 		assert.Zero(t, l.waiting[Checkout].Len(), "the others' time is over")
 		assert.EqualValues(t, 3, l.refused[Checkout][late])
+	})
+}
+
+// A crowd is no reason to turn anybody away while it is only a burst; once some of it have stood there for long, there is
+// no use in waiting behind enough others, and again one as soon as there is room.
+func TestWhoIsTurnedAwayAndUntilWhen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := limiter(t, 20, 20, 20)
+		fill(t, l, Checkout, 19)
+		in := queue(t.Context(), l, Checkout, 6, time.Millisecond)
+		assert.False(t, l.TurnAway(Checkout), "a burst")
+		time.Sleep(budget / 4)
+		more := queue(t.Context(), l, Checkout, 1, 0) // the last that may wait: now it shows how long the others have
+		require.True(t, l.TurnAway(Checkout))
+		assert.False(t, l.TurnAway(Browse), "each class for itself")
+		began := time.Now()
+		require.ErrorIs(t, l.Enter(t.Context(), Checkout), ErrRefused)
+		assert.Equal(t, began, time.Now(), "who comes in between doesn't wait either")
+		assert.EqualValues(t, 1, l.away[Checkout].Load())
+
+		for range 3 { // the newest get in
+			l.Leave(Checkout, 0)
+			synctest.Wait()
+		}
+		assert.Len(t, more, 1)
+		assert.Len(t, in, 2)
+		assert.False(t, l.TurnAway(Checkout), "so few wait that a permit might find nobody")
+		time.Sleep(budget)
+		synctest.Wait()
+		assert.Zero(t, l.waiting[Checkout].Len())
+		assert.False(t, l.TurnAway(Checkout), "whatever becomes of those at work")
 	})
 }
 

@@ -42,6 +42,9 @@ func (l *Limiter) Watch(meter metric.Meter) error {
 			out.ObserveInt64(limit, int64(most(c, l.limit)), labels[c])
 			out.ObserveInt64(inFlight, int64(l.inFlight[c]), labels[c])
 			for why, n := range l.refused[c] {
+				if reason(why) == crowded {
+					n += l.away[c].Load()
+				}
 				out.ObserveInt64(refused, n, metric.WithAttributes(
 					attribute.String("class", names[c]), attribute.String("reason", reasonNames[why])))
 			}

@@ -11,13 +11,19 @@ import (
 // ErrRefused says that there is no room. Nothing was done.
 var ErrRefused = errors.New("more requests than can be worked on")
 
+// How many waiters are enough in overload: in percent of the limit, and at least.
+const (
+	enoughWait = 25
+	fewest     = 4
+)
+
 // reason is why a request was refused.
 type reason uint8
 
 const (
 	late    reason = iota // its budget was over
 	gone                  // its client left, or had no time left
-	crowded               // a newer one took its place in a full queue
+	crowded               // there was no place in the queue
 	reasons = 3
 )
 
@@ -38,16 +44,26 @@ type waiter struct {
 	err  error
 }
 
-// enqueue lets one more of a class wait. The queue is bounded, and full it drops its oldest: that one is the next to
-// run out of time anyway.
+// enqueue lets one more of a class wait.
 func (l *Limiter) enqueue(c Class) *list.Element {
 	l.saturated = true
+	now := time.Now()
+	at := l.waiting[c].PushBack(&waiter{came: now, turn: make(chan struct{})})
+	l.mark(c, now)
+	return at
+}
+
+// standing tells whether somebody has stood in a queue for long: that is not a burst but overload.
+func (l *Limiter) standing(queue *list.List, now time.Time) bool {
+	return queue.Len() > 0 && now.Sub(queue.Front().Value.(*waiter).came) > l.options.Budget/4
+}
+
+// mark notes whether a class's queue is full, whenever it has changed: in overload it needs just enough waiters that
+// each permit finds one. More of them would only cost a wait each, and end refused.
+func (l *Limiter) mark(c Class, now time.Time) {
 	queue := l.waiting[c]
-	if queue.Len() >= l.options.Max {
-		l.refused[c][crowded]++
-		l.tell(queue, queue.Front(), refusals[crowded])
-	}
-	return queue.PushBack(&waiter{came: time.Now(), turn: make(chan struct{})})
+	enough := max(fewest, share(l.limit, enoughWait))
+	l.full[c].Store(queue.Len() >= l.options.Max || (queue.Len() >= enough && l.standing(queue, now)))
 }
 
 // tell ends a wait.
@@ -64,14 +80,15 @@ func (l *Limiter) hand(now time.Time) {
 		queue := l.waiting[c]
 		for queue.Len() > 0 && l.open(c) {
 			next := queue.Front()
-			// A queue in which somebody has stood for long is not a burst but overload. Served oldest first, all
-			// of it would get in just before, or after, its time is over; newest first, most get in fresh.
-			if now.Sub(next.Value.(*waiter).came) > l.options.Budget/4 {
+			// In overload, served oldest first, all of a queue would get in just before, or after, its time is over;
+			// newest first, most get in fresh.
+			if l.standing(queue, now) {
 				next = queue.Back()
 			}
 			l.take(c)
 			l.tell(queue, next, nil)
 		}
+		l.mark(c, now)
 	}
 }
 
@@ -100,6 +117,7 @@ func (l *Limiter) await(ctx context.Context, c Class, at *list.Element) error {
 		}
 	default:
 		l.waiting[c].Remove(at)
+		l.mark(c, time.Now())
 		w.err = refusals[why]
 		l.refused[c][why]++
 	}

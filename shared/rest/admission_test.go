@@ -129,6 +129,43 @@ func TestRL04OverloadIsRefusedBeforeTheBodyAndAfterTheToken(t *testing.T) {
 	assert.Equal(t, 200, e.ask(t, http.MethodGet, "/api/v1/things/x", "").Code, "there is room again")
 }
 
+// Under overload an operation is refused at the door, in the same words as behind it.
+func TestRL04WhoIsTurnedAwayAtTheDoorHearsTheSame(t *testing.T) {
+	t.Parallel()
+	e := openBusy(t)
+	inside := e.ask(t, http.MethodGet, "/api/v1/page", "", "X-Correlation-ID", "one")
+	overloaded(t, inside)
+
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	crowd, leave := context.WithCancel(t.Context())
+	defer leave()
+	for range 50 { // until those who wait have stood there for long
+		waiting.Go(func() {
+			for crowd.Err() == nil {
+				e.ask(t, http.MethodGet, "/api/v1/page", "")
+			}
+		})
+	}
+	assert.Eventually(t, func() bool { return e.limiter.TurnAway(resilience.Browse) }, 10*time.Second, time.Millisecond)
+	var door *httptest.ResponseRecorder
+	for began := time.Now(); time.Since(began) < 10*time.Second; {
+		before := e.metrics(t)["admission_refused_total/browse/crowded"]
+		began := time.Now()
+		door = e.ask(t, http.MethodGet, "/api/v1/page", "", "X-Correlation-ID", "one")
+		if e.metrics(t)["admission_refused_total/browse/crowded"] > before && time.Since(began) < 20*time.Millisecond {
+			break
+		}
+	}
+	overloaded(t, door)
+	assert.JSONEq(t, inside.Body.String(), door.Body.String())
+	was, is := inside.Header().Clone(), door.Header().Clone()
+	was.Del("Retry-After") // drawn
+	is.Del("Retry-After")
+	assert.Equal(t, was, is)
+	assert.Equal(t, 200, e.ask(t, http.MethodGet, "/health/live", "").Code, "probes are always answered")
+}
+
 // Whatever ends a request gives its permit back: five of each, one after the other, with four permits.
 func TestEveryEndGivesThePermitBack(t *testing.T) {
 	t.Parallel()

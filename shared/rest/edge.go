@@ -1,12 +1,15 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -25,6 +28,11 @@ func (a *API) Handle(pattern string, h http.Handler) { a.mux.Handle(pattern, h) 
 func (a *API) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
+		h, pattern := a.mux.Handler(r)
+		if a.turnAway(w, r, pattern) {
+			a.metrics.record(r, pattern, http.StatusServiceUnavailable, time.Since(started))
+			return
+		}
 		call := &Call{Correlation: correlation(r.Header.Values("X-Correlation-ID")), path: r.URL.EscapedPath()}
 		// The client's trace goes on through the outbox to whoever hears of what it did.
 		ctx := traceContext.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
@@ -41,15 +49,54 @@ func (a *API) Handler() http.Handler {
 					defer out.cut()
 				}
 			}
-			a.metrics.record(r, out.status, time.Since(started))
+			a.metrics.record(r, pattern, out.status, time.Since(started))
 		}()
-		a.route(out, r)
+		a.route(out, r, h, pattern)
 	})
 }
 
+// turnAway refuses an operation of a class that has no room and will have none for this one: before its token is read, and
+// with as little work as an honest answer takes. The answer is the one that Refuse would render.
+func (a *API) turnAway(w http.ResponseWriter, r *http.Request, pattern string) bool {
+	if a.config.Admission == nil {
+		return false
+	}
+	class, ok := a.gated[pattern]
+	if !ok || !a.config.Admission.TurnAway(class) {
+		return false
+	}
+	id := correlation(r.Header.Values("X-Correlation-ID"))
+	h := w.Header()
+	secure(h, id)
+	h["Content-Type"] = problemType
+	h["Retry-After"] = overload[rand.IntN(len(overload))] //nolint:gosec // spreads clients, keeps no secret
+	body := make([]byte, 0, 512)
+	body = append(body, overloadDocument...)
+	body = append(body, r.URL.EscapedPath()...) // ASCII without quotes and backslashes, as are correlation ids
+	body = append(body, '#')
+	body = append(body, id...)
+	body = append(body, `","correlationId":"`...)
+	body = append(body, id...)
+	body = append(body, `"}`...)
+	w.WriteHeader(http.StatusServiceUnavailable)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) //nolint:gosec // JSON: the path is escaped; a client that left is nobody to tell
+	}
+	return true
+}
+
+// overloadDocument is the problem up to where the refusals differ.
+var overloadDocument = func() []byte {
+	head, err := json.Marshal(document{Type: Overloaded.Type, Title: Overloaded.Title, Status: Overloaded.Status, Detail: overloadDetail})
+	if err != nil {
+		panic(err) // a struct of strings
+	}
+	head, _, _ = bytes.Cut(head, []byte(`","correlationId"`))
+	return head
+}()
+
 // route dispatches, and says 404 and 405 as problems.
-func (a *API) route(w http.ResponseWriter, r *http.Request) {
-	h, pattern := a.mux.Handler(r)
+func (a *API) route(w http.ResponseWriter, r *http.Request, h http.Handler, pattern string) {
 	if pattern != "" {
 		a.mux.ServeHTTP(w, r)
 		return
@@ -83,6 +130,8 @@ var (
 	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
 	noReferrer = []string{"no-referrer"}
 	noStore    = []string{"no-store"}
+
+	problemType = []string{problemJSON}
 )
 
 // correlation takes the client's id when it is one that can be logged and sent back, else makes one.
@@ -163,10 +212,21 @@ func (d discard) WriteHeader(int)             {}
 type edgeMetrics struct {
 	requests metric.Int64Counter
 	duration metric.Float64Histogram
+	labels   *sync.Map // of a series to its seriesLabels: making them anew cost more than all the rest of a measurement
 }
+
+// series is what tells measurements apart.
+type series struct {
+	method, pattern string
+	status          int
+}
+
+// seriesLabels are a series' labels, for the counter and, without the status, for the histogram.
+type seriesLabels struct{ counted, timed metric.MeasurementOption }
 
 func newEdgeMetrics() (m edgeMetrics, err error) {
 	meter := otel.Meter("rest")
+	m.labels = &sync.Map{}
 	if m.requests, err = meter.Int64Counter("http_requests_total",
 		metric.WithDescription("Requests, by method, endpoint and status.")); err != nil {
 		return m, fmt.Errorf("making http_requests_total: %w", err)
@@ -180,20 +240,32 @@ func newEdgeMetrics() (m edgeMetrics, err error) {
 }
 
 // record labels by route template, so that the number of series is the number of routes times statuses.
-func (m edgeMetrics) record(r *http.Request, status int, took time.Duration) {
-	endpoint := "other"
-	if _, path, ok := strings.Cut(r.Pattern, " "); ok {
-		endpoint = strings.TrimPrefix(path, "/api/v1")
-	} else if r.Pattern != "" {
-		endpoint = r.Pattern
-	}
-	method := r.Method
-	switch method {
+func (m edgeMetrics) record(r *http.Request, pattern string, status int, took time.Duration) {
+	key := series{r.Method, pattern, status}
+	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
 	default:
-		method = "other"
+		key.method = "other"
 	}
-	base := []attribute.KeyValue{attribute.String("method", method), attribute.String("endpoint", endpoint)}
-	m.duration.Record(r.Context(), took.Seconds(), metric.WithAttributes(base...))
-	m.requests.Add(r.Context(), 1, metric.WithAttributes(append(base, attribute.Int("status", status))...))
+	known, ok := m.labels.Load(key)
+	if !ok {
+		known, _ = m.labels.LoadOrStore(key, key.labels())
+	}
+	labels := known.(seriesLabels)
+	m.duration.Record(r.Context(), took.Seconds(), labels.timed)
+	m.requests.Add(r.Context(), 1, labels.counted)
+}
+
+func (s series) labels() seriesLabels {
+	endpoint := "other"
+	if _, path, ok := strings.Cut(s.pattern, " "); ok {
+		endpoint = strings.TrimPrefix(path, "/api/v1")
+	} else if s.pattern != "" {
+		endpoint = s.pattern
+	}
+	base := []attribute.KeyValue{attribute.String("method", s.method), attribute.String("endpoint", endpoint)}
+	return seriesLabels{
+		timed:   metric.WithAttributeSet(attribute.NewSet(base...)),
+		counted: metric.WithAttributeSet(attribute.NewSet(append(base, attribute.Int("status", s.status))...)),
+	}
 }

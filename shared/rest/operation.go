@@ -43,6 +43,7 @@ type API struct {
 	mux     *http.ServeMux
 	huma    huma.API
 	metrics edgeMetrics
+	gated   map[string]resilience.Class // the class of each operation, by the router's pattern
 }
 
 // New makes an API without operations.
@@ -62,7 +63,7 @@ func New(config Config) (*API, error) {
 	h.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of the configured issuer."},
 	}
-	api := &API{config: config, mux: mux, metrics: m, huma: humago.New(mux, h)}
+	api := &API{config: config, mux: mux, metrics: m, huma: humago.New(mux, h), gated: map[string]resilience.Class{}}
 	setHumaGlobals()
 	return api, nil
 }
@@ -121,6 +122,7 @@ func Register[I any](api *API, op Operation, handler func(context.Context, *I) (
 	}
 	api.describe(&h, op, hasBody[I]())
 	h.Middlewares = huma.Middlewares{api.admit(op, hasBody[I]())}
+	api.gated[op.Method+" "+op.Path] = op.class()
 
 	type output struct{ Body func(huma.Context) }
 	huma.Register(api.huma, h, func(ctx context.Context, in *I) (*output, error) {

@@ -134,8 +134,8 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 		p = NewProblem(Forbidden, "%s.", sentence(err.Error()))
 		p.authenticate = `Bearer realm="order-catalog", error="insufficient_scope", scope="` + forbidden.Scope + `"`
 	case errors.Is(err, resilience.ErrRefused): // counted by the limiter; a line each would be work when there is too much
-		p = &Problem{Kind: Overloaded, Detail: "The service has more requests than it can answer in time."}
-		p.retryAfter = overload[rand.IntN(len(overload))] //nolint:gosec // spreads clients, keeps no secret
+		p = &Problem{Kind: Overloaded, Detail: overloadDetail}
+		p.retryAfter = overload[rand.IntN(len(overload))][0] //nolint:gosec // spreads clients, keeps no secret
 	case errors.As(err, &quota): // counted by the limit
 		p = &Problem{
 			Kind: QuotaExceeded, Detail: "You have made as many requests of this kind as you may for now.",
@@ -155,7 +155,9 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 }
 
 // overload is when to come back, in seconds: not all at the same moment.
-var overload = [...]string{"1", "2", "3"}
+var overload = [...][]string{{"1"}, {"2"}, {"3"}}
+
+const overloadDetail = "The service has more requests than it can answer in time."
 
 // KeyReusedProblem is what idempotency.ErrKeyReused becomes.
 func KeyReusedProblem() *Problem {

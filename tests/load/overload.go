@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -40,6 +41,9 @@ func (b *bench) measureOverload(ctx context.Context) error {
 	if err := b.customers.sign(); err != nil {
 		return err
 	}
+	if _, err := closed(ctx, s.target(), b.connections, 2*time.Second, spreadOrder); err != nil {
+		return fmt.Errorf("warming up: %w", err)
+	}
 	top, err := closed(ctx, s.target(), b.connections, b.duration, spreadOrder)
 	if err != nil {
 		return fmt.Errorf("finding the peak: %w", err)
@@ -50,8 +54,12 @@ func (b *bench) measureOverload(ctx context.Context) error {
 	plan := schedule{
 		[]stretch{{calmTime, calmShare * peak}, {burstTime, overloadFactor * peak}, {afterTime, calmShare * peak}}, burstClients, burstPatience,
 	}
-	r, err := metered(s.parts, func() (result, error) { return open(ctx, s.target(), plan, spreadOrder) })
+	stop, err := b.profiled(ctx, "overload", s, 0)
 	if err != nil {
+		return err
+	}
+	r, err := metered(s.parts, func() (result, error) { return open(ctx, s.target(), plan, spreadOrder) })
+	if err = errors.Join(err, stop()); err != nil {
 		return err
 	}
 	b.overload = judgeOverload(r, peak)
