@@ -56,8 +56,9 @@ type Limiter struct {
 	waiting  [classes]*list.List // of *waiter, oldest first
 	refused  [classes][reasons]int64
 
-	full [classes]atomic.Bool  // see TurnAway
-	away [classes]atomic.Int64 // how many were turned away, besides the refused
+	stood [classes]time.Time    // when last somebody had stood in the queue for long, see mark
+	full  [classes]atomic.Bool  // see TurnAway
+	away  [classes]atomic.Int64 // how many were turned away, besides the refused
 
 	// The current window.
 	began     time.Time

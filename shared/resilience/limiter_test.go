@@ -262,7 +262,7 @@ func TestWhoIsTurnedAwayAndUntilWhen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := limiter(t, 20, 20, 20)
 		fill(t, l, Checkout, 19)
-		in := queue(t.Context(), l, Checkout, 6, time.Millisecond)
+		in := queue(t.Context(), l, Checkout, 10, time.Millisecond)
 		assert.False(t, l.TurnAway(Checkout), "a burst")
 		time.Sleep(budget / 4)
 		more := queue(t.Context(), l, Checkout, 1, 0) // the last that may wait: now it shows how long the others have

@@ -13,7 +13,7 @@ var ErrRefused = errors.New("more requests than can be worked on")
 
 // How many waiters are enough in overload: in percent of the limit, and at least.
 const (
-	enoughWait = 25
+	enoughWait = 50
 	fewest     = 4
 )
 
@@ -53,17 +53,21 @@ func (l *Limiter) enqueue(c Class) *list.Element {
 	return at
 }
 
-// standing tells whether somebody has stood in a queue for long: that is not a burst but overload.
-func (l *Limiter) standing(queue *list.List, now time.Time) bool {
-	return queue.Len() > 0 && now.Sub(queue.Front().Value.(*waiter).came) > l.options.Budget/4
-}
-
-// mark notes whether a class's queue is full, whenever it has changed: in overload it needs just enough waiters that
-// each permit finds one. More of them would only cost a wait each, and end refused.
+// mark looks at a class's queue, whenever it may have changed. A queue in which somebody has stood for long is not a burst
+// but overload, and it stays one for a while: work that is done in batches empties the queue again and again. In overload
+// it needs just enough waiters that each permit finds one: more of them would only cost a wait each, and end refused.
 func (l *Limiter) mark(c Class, now time.Time) {
 	queue := l.waiting[c]
+	if queue.Len() > 0 && now.Sub(queue.Front().Value.(*waiter).came) > l.options.Budget/4 {
+		l.stood[c] = now
+	}
 	enough := max(fewest, share(l.limit, enoughWait))
-	l.full[c].Store(queue.Len() >= l.options.Max || (queue.Len() >= enough && l.standing(queue, now)))
+	l.full[c].Store(queue.Len() >= l.options.Max || (queue.Len() >= enough && l.overload(c, now)))
+}
+
+// overload tells whether somebody has stood in a class's queue for long, not long ago.
+func (l *Limiter) overload(c Class, now time.Time) bool {
+	return now.Sub(l.stood[c]) < l.options.Budget
 }
 
 // tell ends a wait.
@@ -78,17 +82,18 @@ func (l *Limiter) tell(queue *list.List, at *list.Element, verdict error) {
 func (l *Limiter) hand(now time.Time) {
 	for c := Checkout; c < classes; c++ {
 		queue := l.waiting[c]
+		l.mark(c, now)
 		for queue.Len() > 0 && l.open(c) {
 			next := queue.Front()
 			// In overload, served oldest first, all of a queue would get in just before, or after, its time is over;
 			// newest first, most get in fresh.
-			if l.standing(queue, now) {
+			if l.overload(c, now) {
 				next = queue.Back()
 			}
 			l.take(c)
 			l.tell(queue, next, nil)
+			l.mark(c, now)
 		}
-		l.mark(c, now)
 	}
 }
 
