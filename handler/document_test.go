@@ -9,12 +9,13 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/company/order-catalog-service/shared/auth"
 )
 
-// The gateway publishes what the document does not mark as internal: a probe without the mark would be public, and
-// an operation with it unreachable.
-func TestProbesAndMetricsAreInternal(t *testing.T) {
-	t.Parallel()
+// testService is the handler's service as wired, with nothing behind it.
+func testService(t *testing.T) *service {
+	t.Helper()
 	c, err := load(map[string]string{
 		"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing", "AUTH_ISSUER": "http://127.0.0.1:1", "AUTH_AUDIENCE": "test",
 		"JWT_SIGNING_KEY": "a key for this test only", "WEBHOOK_SECRET": "a secret for this test only",
@@ -23,7 +24,30 @@ func TestProbesAndMetricsAreInternal(t *testing.T) {
 	require.NoError(t, err)
 	s, err := wire(t.Context(), c, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	defer s.close()
+	t.Cleanup(s.close)
+	return s
+}
+
+// Every operation asks for a token by a policy of the table, and no policy is there for nothing.
+func TestEveryOperationHasAPolicyOfTheTable(t *testing.T) {
+	t.Parallel()
+	used := map[string]bool{}
+	for _, op := range testService(t).api.Operations() {
+		require.NotNil(t, op.Policy, "%s lets everybody in", op.ID)
+		named, ok := auth.PolicyNamed(op.Policy.Name)
+		assert.True(t, ok && named == *op.Policy, "%s has a policy of its own: %+v", op.ID, *op.Policy)
+		used[op.Policy.Name] = true
+	}
+	for _, p := range auth.Policies() {
+		assert.True(t, used[p.Name], "no operation has the policy %s", p.Name)
+	}
+}
+
+// The gateway publishes what the document does not mark as internal: a probe without the mark would be public, and
+// an operation with it unreachable.
+func TestProbesAndMetricsAreInternal(t *testing.T) {
+	t.Parallel()
+	s := testService(t)
 	raw, err := s.api.OpenAPI()
 	require.NoError(t, err)
 	doc, err := openapi3.NewLoader().LoadFromData(raw)

@@ -26,16 +26,11 @@ func (o *Orders) Cancel(ctx context.Context, id uuid.UUID, reason string, caller
 		if err != nil {
 			return rest.Answer{}, 0, err
 		}
-		if c.order != nil && !visible(*c.order, caller) {
+		if c.order != nil && !auth.OrderCancel.Reaches(caller, c.order.customer) {
 			c.order = nil
 		}
 		return o.lane.commit(ctx, &c)
 	})
-}
-
-// visible tells whether the caller may know of the order at all.
-func visible(order Order, caller auth.Identity) bool {
-	return order.customer == caller.Key() || caller.Admin()
 }
 
 func notFound() *rest.Problem {

@@ -31,7 +31,7 @@ func (o *Orders) register() {
 		Async: OrderRequest{},
 	}, o.place)
 	rest.Register(o.API, rest.Operation{
-		ID: "read-order-request", Method: http.MethodGet, Path: requests + "/{id}", Tag: "Orders", Policy: &auth.OrderWrite,
+		ID: "read-order-request", Method: http.MethodGet, Path: requests + "/{id}", Tag: "Orders", Policy: &auth.OrderFollow,
 		Summary: "Read what became of a queued order", Status: http.StatusOK, Response: OrderRequest{}, NotModified: true,
 		Problems: []rest.ProblemKind{rest.NotFound},
 	}, o.request)
@@ -103,7 +103,7 @@ func (o *Orders) read(ctx context.Context, in *orderInput) (rest.Answer, error) 
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	if order == nil || !visible(*order, rest.From(ctx).Caller) {
+	if order == nil || !auth.OrderRead.Reaches(rest.From(ctx).Caller, order.customer) {
 		return rest.Answer{}, notFound()
 	}
 	answer, err := rest.JSON(http.StatusOK, *order)

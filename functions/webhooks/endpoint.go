@@ -75,7 +75,7 @@ func visible(ctx context.Context, q querier, sql string, id uuid.UUID, caller au
 		return Endpoint{}, err
 	}
 	e, err := pgx.CollectExactlyOneRow(rows, scanEndpoint)
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && e.ownerKey != caller.Key() && !caller.Admin() {
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && !auth.WebhookOwn.Reaches(caller, e.ownerKey) {
 		return Endpoint{}, notFound()
 	}
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/egress"
 	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/paging"
@@ -119,7 +120,7 @@ WHERE status <> 'deleted' AND (owner_key = $1 OR $2) AND id < $3 ORDER BY id DES
 	}
 	page := EndpointPage{Items: []Endpoint{}}
 	err := w.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
-		rows, err := conn.Query(ctx, sql, caller.Key(), caller.Admin(), after.ID, in.PageSize+1)
+		rows, err := conn.Query(ctx, sql, caller.Key(), auth.WebhookOwn.ReachesAll(caller), after.ID, in.PageSize+1)
 		if err != nil {
 			return err
 		}

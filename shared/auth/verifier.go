@@ -61,7 +61,7 @@ func (v *Verifier) Prime(ctx context.Context) error {
 }
 
 // Bearer takes the token out of a request: exactly one Authorization header of the Bearer scheme (RFC 6750,
-// section 2.1). Tokens in a query or a form are not looked for.
+// section 2.1). A token in a query or a form is none; beside one in the header it is two methods at once (section 2).
 func Bearer(r *http.Request) (string, error) {
 	values := r.Header.Values("Authorization")
 	if len(values) == 0 {
@@ -77,6 +77,9 @@ func Bearer(r *http.Request) (string, error) {
 	token = strings.TrimSpace(token)
 	if token == "" || strings.ContainsAny(token, " ,") {
 		return "", fmt.Errorf("%w: want Authorization: Bearer <token>", ErrBadRequest)
+	}
+	if r.URL.RawQuery != "" && r.URL.Query().Has("access_token") {
+		return "", fmt.Errorf("%w: a token in the query as well", ErrBadRequest)
 	}
 	return token, nil
 }

@@ -155,6 +155,8 @@ func TestJW01Challenges(t *testing.T) {
 		{"GET", "/api/v1/secret", "Bearer a b", 400, "malformed-request", realm + `, error="invalid_request"`},
 		{"GET", "/api/v1/secret", token("order:read"), 403, "forbidden", realm + `, error="insufficient_scope", scope="catalog:read"`},
 		{"POST", "/api/v1/boss", token("order:write"), 403, "forbidden", realm + `, error="insufficient_scope", scope="order:write"`},
+		{"GET", "/api/v1/operate", token("order:write"), 403, "forbidden", realm + `, error="insufficient_scope"`},
+		{"GET", "/api/v1/secret?access_token=x", token("catalog:read"), 400, "malformed-request", realm + `, error="invalid_request"`},
 	} {
 		var headers []string
 		if c.token != "" {
@@ -169,6 +171,54 @@ func TestJW01Challenges(t *testing.T) {
 	assert.Equal(t, http.StatusOK, e.ask(t, http.MethodGet, "/api/v1/secret", "", "Authorization", token("catalog:read")).Code)
 	w = e.ask(t, http.MethodPost, "/api/v1/boss", "", "Authorization", token("order:write", "admin"))
 	problem(t, w, 400, "idempotency-key-missing")
+}
+
+// What an operation asks of its caller is in the document, in words and for machines.
+func TestTheDocumentSaysWhoMayDoWhat(t *testing.T) {
+	t.Parallel()
+	raw, err := open(t).OpenAPI()
+	require.NoError(t, err)
+	type operation struct {
+		Description string                `json:"description"`
+		Security    []map[string][]string `json:"security"`
+		Policy      map[string]string     `json:"x-policy"`
+		Responses   map[string]any        `json:"responses"`
+	}
+	var doc struct {
+		Paths map[string]map[string]operation `json:"paths"`
+	}
+	require.NoError(t, json.Unmarshal(raw, &doc))
+	for path, want := range map[string]struct {
+		words  string
+		needs  []string
+		policy map[string]string
+	}{
+		"/api/v1/secret": {
+			"Needs the scope `catalog:read`.",
+			[]string{"catalog:read"},
+			map[string]string{"name": "catalog:read", "scope": "catalog:read", "reach": "everyone's"},
+		},
+		"/api/v1/boss": {
+			"Needs the scope `order:write`. Needs the role `admin`.",
+			[]string{"order:write", "admin"},
+			map[string]string{"name": "order:confirm", "scope": "order:write", "role": "admin", "reach": "everyone's"},
+		},
+		"/api/v1/any":   {"", []string{}, map[string]string{"name": "any-token", "reach": "own"}},
+		"/api/v1/keyed": {"", nil, nil},
+	} {
+		for _, op := range doc.Paths[path] { // each has one
+			assert.Equal(t, want.words, op.Description, path)
+			assert.Equal(t, want.policy, op.Policy, path)
+			assert.Equal(t, want.needs != nil, op.Responses["401"] != nil, path)
+			assert.Equal(t, len(want.needs) > 0, op.Responses["403"] != nil, path)
+			if want.needs != nil {
+				assert.Equal(t, []map[string][]string{{"bearer": want.needs}}, op.Security, path)
+			} else {
+				assert.Empty(t, op.Security, path)
+			}
+		}
+		assert.Len(t, doc.Paths[path], 1, path)
+	}
 }
 
 func TestCorrelationIDs(t *testing.T) {

@@ -80,7 +80,7 @@ var (
 	Forbidden = ProblemKind{
 		Slug: "forbidden", Title: "The token does not allow this", Status: 403,
 		Explain: "The token is valid and lacks the scope or role that the operation needs.",
-		Mend:    "Ask for a token with the scope that WWW-Authenticate names.",
+		Mend:    "Ask for a token with the scope that WWW-Authenticate names, or the role that detail names.",
 	}
 	PreconditionFailed = ProblemKind{
 		Slug: "precondition-failed", Title: "It has changed meanwhile", Status: 412,

@@ -106,6 +106,8 @@ func open(t *testing.T, change ...func(*rest.Config)) *edge {
 	rest.Register(api, rest.Operation{ID: "keyed", Method: http.MethodPost, Path: "/api/v1/keyed", Tag: "T", Status: 200, Keyed: true}, done)
 	rest.Register(api, rest.Operation{ID: "secret", Method: http.MethodGet, Path: "/api/v1/secret", Tag: "T", Status: 200, Policy: &auth.CatalogRead}, done)
 	rest.Register(api, rest.Operation{ID: "boss", Method: http.MethodPost, Path: "/api/v1/boss", Tag: "T", Status: 200, Policy: &auth.OrderConfirm, Keyed: true}, done)
+	rest.Register(api, rest.Operation{ID: "operate", Method: http.MethodGet, Path: "/api/v1/operate", Tag: "T", Status: 200, Policy: &auth.Operate}, done)
+	rest.Register(api, rest.Operation{ID: "any", Method: http.MethodGet, Path: "/api/v1/any", Tag: "T", Status: 200, Policy: &auth.AnyToken}, done)
 	rest.Register(api, rest.Operation{ID: "fail", Method: http.MethodGet, Path: "/api/v1/fail/{how}", Tag: "T", Status: 200}, fail)
 	api.Handle("GET /page/{how}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.PathValue("how") == "half" {

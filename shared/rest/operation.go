@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,7 +45,12 @@ type API struct {
 	huma    huma.API
 	metrics edgeMetrics
 	gated   map[string]resilience.Class // the class of each operation, by the router's pattern
+
+	operations []Operation
 }
+
+// Operations lists what was registered so far: with its policy, who may do what.
+func (a *API) Operations() []Operation { return slices.Clone(a.operations) }
 
 // New makes an API without operations.
 func New(config Config) (*API, error) {
@@ -120,6 +126,7 @@ func Register[I any](api *API, op Operation, handler func(context.Context, *I) (
 		Tags: []string{op.Tag}, MaxBodyBytes: -1, // the body is bounded before huma sees it
 		Responses: map[string]*huma.Response{},
 	}
+	api.operations = append(api.operations, op)
 	api.describe(&h, op, hasBody[I]())
 	h.Middlewares = huma.Middlewares{api.admit(op, hasBody[I]())}
 	api.gated[op.Method+" "+op.Path] = op.class()
@@ -217,17 +224,10 @@ func (a *API) describe(h *huma.Operation, op Operation, body bool) {
 		ok.Headers["RateLimit"] = headerDoc("What is left of it (r), and the seconds until more comes back (t)")
 	}
 	if op.Policy != nil {
-		h.Security = []map[string][]string{{"bearer": {}}}
 		kinds = append(kinds, Unauthorized)
-		if *op.Policy != auth.AnyToken {
+		describePolicy(h, *op.Policy)
+		if op.Policy.Scope != "" || op.Policy.Role != "" {
 			kinds = append(kinds, Forbidden)
-			h.Description += "\n\n"
-			if op.Policy.Scope != "" {
-				h.Description += fmt.Sprintf("Needs the scope `%s`.", op.Policy.Scope)
-			}
-			if op.Policy.Role != "" {
-				h.Description += fmt.Sprintf(" Needs the role `%s`.", op.Policy.Role)
-			}
 		}
 	}
 	if body {
@@ -254,6 +254,27 @@ func (a *API) describe(h *huma.Operation, op Operation, body bool) {
 			r.Description += "; "
 		}
 		r.Description += kind.Title
+	}
+}
+
+// describePolicy says in words and for machines what the operation asks of its caller: OpenAPI 3.1 lets a bearer
+// scheme name scopes and roles, and x-policy says which of them is which.
+func describePolicy(h *huma.Operation, p auth.Policy) {
+	needs := []string{}
+	policy := map[string]any{"name": p.Name, "reach": p.Reach.String()}
+	var text []string
+	if p.Scope != "" {
+		needs, policy["scope"] = append(needs, p.Scope), p.Scope
+		text = append(text, fmt.Sprintf("Needs the scope `%s`.", p.Scope))
+	}
+	if p.Role != "" {
+		needs, policy["role"] = append(needs, p.Role), p.Role
+		text = append(text, fmt.Sprintf("Needs the role `%s`.", p.Role))
+	}
+	h.Security = []map[string][]string{{"bearer": needs}}
+	h.Extensions = map[string]any{"x-policy": policy}
+	if len(text) > 0 {
+		h.Description = strings.TrimSpace(h.Description + "\n\n" + strings.Join(text, " "))
 	}
 }
 

@@ -132,7 +132,10 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 		p.authenticate = `Bearer realm="order-catalog", error="invalid_token"`
 	case errors.As(err, &forbidden):
 		p = NewProblem(Forbidden, "%s.", sentence(err.Error()))
-		p.authenticate = `Bearer realm="order-catalog", error="insufficient_scope", scope="` + forbidden.Scope + `"`
+		p.authenticate = `Bearer realm="order-catalog", error="insufficient_scope"`
+		if forbidden.Scope != "" { // RFC 6750 has no empty scope; a role is nothing that a client could ask its issuer for
+			p.authenticate += `, scope="` + forbidden.Scope + `"`
+		}
 	case errors.Is(err, resilience.ErrRefused): // counted by the limiter; a line each would be work when there is too much
 		p = &Problem{Kind: Overloaded, Detail: overloadDetail}
 		p.retryAfter = overload[rand.IntN(len(overload))][0] //nolint:gosec // spreads clients, keeps no secret
