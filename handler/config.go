@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/ratelimit"
 	"github.com/company/order-catalog-service/shared/secretbox"
 )
@@ -30,12 +32,16 @@ type config struct {
 	ServiceBusClientID   string `env:"SERVICEBUS_CONNECTION__clientId"`
 	ServiceBusCredential string `env:"SERVICEBUS_CONNECTION__credential"`
 
-	AuthIssuer        string `env:"AUTH_ISSUER,required,notEmpty"`
-	AuthAudience      string `env:"AUTH_AUDIENCE,required,notEmpty"`
-	AuthCustomerClaim string `env:"AUTH_CUSTOMER_CLAIM" envDefault:"sub"`
-	JWTSigningKey     string `env:"JWT_SIGNING_KEY,required,notEmpty"`
-	PublicBaseURL     string `env:"PUBLIC_BASE_URL"`
-	WebhookSecret     string `env:"WEBHOOK_SECRET,required,notEmpty"`
+	// One issuer, or several, or both. What comes of them is in issuers.
+	AuthIssuer        string   `env:"AUTH_ISSUER"`
+	AuthAudience      []string `env:"AUTH_AUDIENCE"`
+	AuthCustomerClaim string   `env:"AUTH_CUSTOMER_CLAIM"`
+	AuthIssuers       string   `env:"AUTH_ISSUERS"`
+	issuers           []auth.Issuer
+
+	JWTSigningKey string `env:"JWT_SIGNING_KEY,required,notEmpty"`
+	PublicBaseURL string `env:"PUBLIC_BASE_URL"`
+	WebhookSecret string `env:"WEBHOOK_SECRET,required,notEmpty"`
 	// For a receiver on this machine. A process that runs in Azure refuses it.
 	WebhookAllowLoopback bool   `env:"WEBHOOK_ALLOW_LOOPBACK"`
 	AzureSite            string `env:"WEBSITE_SITE_NAME"` // set by Azure
@@ -80,7 +86,7 @@ func load(environment map[string]string) (config, error) {
 		}
 	}
 	check(c.Port > 0 && c.Port < 1<<16, "FUNCTIONS_CUSTOMHANDLER_PORT is not a port")
-	check(c.AuthIssuer == "" || isURL(c.AuthIssuer), "AUTH_ISSUER is not an http or https URL")
+	wrong = append(wrong, c.readIssuers()...)
 	check(c.PublicBaseURL == "" || isURL(c.PublicBaseURL), "PUBLIC_BASE_URL is not an http or https URL")
 	check(c.JWTSigningKey == "" || len(c.JWTSigningKey) >= 16, "JWT_SIGNING_KEY is shorter than 16 bytes")
 	check(c.WebhookSecret == "" || len(c.WebhookSecret) >= secretbox.MinSecret, "WEBHOOK_SECRET is shorter than 16 bytes")
@@ -108,6 +114,38 @@ func load(environment map[string]string) (config, error) {
 		return config{}, fmt.Errorf("the environment is not complete:\n%w", errors.Join(wrong...))
 	}
 	return c, nil
+}
+
+// readIssuers puts the issuers of tokens together. Mistakes in AUTH_ISSUER are told apart from those in AUTH_ISSUERS.
+func (c *config) readIssuers() (wrong []error) {
+	if c.AuthIssuer == "" && c.AuthIssuers == "" {
+		return []error{errors.New("AUTH_ISSUER is not set (nor AUTH_ISSUERS, for several)")}
+	}
+	var one, more []auth.Issuer
+	if c.AuthIssuer != "" {
+		one = []auth.Issuer{{URL: c.AuthIssuer, Audiences: c.AuthAudience, CustomerClaim: c.AuthCustomerClaim}}
+		if len(c.AuthAudience) == 0 {
+			wrong = append(wrong, errors.New("AUTH_AUDIENCE is not set"))
+		} else if err := auth.CheckIssuers(one); err != nil {
+			wrong = append(wrong, fmt.Errorf("AUTH_ISSUER, AUTH_AUDIENCE, AUTH_CUSTOMER_CLAIM: %w", err))
+		}
+	}
+	if c.AuthIssuers != "" {
+		var err error
+		if more, err = auth.ParseIssuers(c.AuthIssuers); err == nil {
+			err = auth.CheckIssuers(more)
+		}
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("AUTH_ISSUERS: %w", err))
+		}
+	}
+	c.issuers = slices.Concat(one, more)
+	if len(wrong) == 0 && len(one) > 0 && len(more) > 0 {
+		if err := auth.CheckIssuers(c.issuers); err != nil {
+			wrong = append(wrong, fmt.Errorf("AUTH_ISSUER (issuer 1) and AUTH_ISSUERS (from issuer 2 on): %w", err))
+		}
+	}
+	return wrong
 }
 
 // plainly says what is wrong with each variable without the library's wording, which quotes values.

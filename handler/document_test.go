@@ -16,11 +16,7 @@ import (
 // testService is the handler's service as wired, with nothing behind it.
 func testService(t *testing.T) *service {
 	t.Helper()
-	c, err := load(map[string]string{
-		"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing", "AUTH_ISSUER": "http://127.0.0.1:1", "AUTH_AUDIENCE": "test",
-		"JWT_SIGNING_KEY": "a key for this test only", "WEBHOOK_SECRET": "a secret for this test only",
-		"SERVICEBUS_CONNECTION": "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true;",
-	})
+	c, err := load(environment(nil))
 	require.NoError(t, err)
 	s, err := wire(t.Context(), c, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/tests/kit"
 )
 
@@ -55,8 +56,8 @@ func TestRoleWithoutTimeoutsIsWarnedOfOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out := &lines{}
 			s, err := wire(t.Context(), config{
-				DatabaseURL: c.url, MigrationsDatabaseURL: d.OwnerURL, AuthIssuer: "http://127.0.0.1:1", AuthAudience: "a",
-				AuthCustomerClaim: "sub", JWTSigningKey: "0123456789abcdef", PoolOrders: 1, PoolReads: 1, PoolBackground: 1, PoolDrain: 1, AdmissionMin: 16, AdmissionStart: 200, AdmissionMax: 1000, AdmissionTarget: time.Second, AdmissionWait: time.Second,
+				DatabaseURL: c.url, MigrationsDatabaseURL: d.OwnerURL, issuers: []auth.Issuer{{URL: "http://127.0.0.1:1", Audiences: []string{"a"}}},
+				JWTSigningKey: "0123456789abcdef", PoolOrders: 1, PoolReads: 1, PoolBackground: 1, PoolDrain: 1, AdmissionMin: 16, AdmissionStart: 200, AdmissionMax: 1000, AdmissionTarget: time.Second, AdmissionWait: time.Second,
 				WebhookSecret: "0123456789abcdef", ServiceBus: "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true;",
 				AcquireTimeout: 10 * time.Second, RequestTimeout: time.Second,
 				RateLimitCheckout: "off", RateLimitBrowse: "off", RateLimitRest: "off", RateLimitProcesses: 1,

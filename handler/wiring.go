@@ -84,9 +84,7 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.verifier, err = auth.NewVerifier(auth.Config{
-		Issuer: c.AuthIssuer, Audience: c.AuthAudience, CustomerClaim: c.AuthCustomerClaim, Client: &http.Client{Timeout: 5 * time.Second},
-	})
+	s.verifier, err = auth.NewVerifier(auth.Config{Issuers: c.issuers, Client: &http.Client{Timeout: 5 * time.Second}})
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ type placeInput struct {
 
 func (o *Orders) place(ctx context.Context, in *placeInput) (rest.Answer, error) {
 	call := rest.From(ctx)
-	customer, err := onBehalf(call.Caller, in.Body.CustomerID)
+	customer, err := o.onBehalf(call.Caller, in.Body.CustomerID)
 	if err != nil {
 		return rest.Answer{}, err
 	}
@@ -80,14 +80,14 @@ func (o *Orders) place(ctx context.Context, in *placeInput) (rest.Answer, error)
 }
 
 // onBehalf is whose order it is: the caller's own, or for an admin whoever they name.
-func onBehalf(caller auth.Identity, customerID string) (uuid.UUID, error) {
+func (o *Orders) onBehalf(caller auth.Identity, customerID string) (uuid.UUID, error) {
 	if customerID == caller.CustomerID() {
 		return caller.Key(), nil
 	}
 	if !caller.Admin() {
 		return uuid.Nil, rest.NewProblem(rest.Forbidden, "customerId is not the caller; only an admin may act for others.")
 	}
-	return auth.KeyOf("", customerID), nil
+	return o.API.CustomerKey(customerID), nil
 }
 
 type orderInput struct {
@@ -129,7 +129,7 @@ func (o *Orders) list(ctx context.Context, in *listInput) (rest.Answer, error) {
 	if in.CustomerID == "" {
 		in.CustomerID = caller.CustomerID()
 	}
-	customer, err := onBehalf(caller, in.CustomerID)
+	customer, err := o.onBehalf(caller, in.CustomerID)
 	if err != nil {
 		return rest.Answer{}, err
 	}

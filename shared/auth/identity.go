@@ -20,10 +20,14 @@ import (
 
 // Identity is a verified caller.
 type Identity struct {
-	// Issuer is the alias of the token's issuer, "" for the first one configured.
+	// Issuer is the alias of the token's issuer, "" for the one without; of Entra for many tenants, the tenant's id too.
 	Issuer string
 	// Subject is the claim that names the customer (oid for Entra, else sub).
 	Subject string
+	// Client is the application that the token was given to, "" when it doesn't say.
+	Client string
+	// AppOnly says that it acts for itself and no user.
+	AppOnly bool
 	Scopes  []string
 	Roles   []string
 	Expires time.Time

@@ -2,12 +2,19 @@ package auth
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
@@ -17,62 +24,101 @@ import (
 const (
 	keysFresh   = 15 * time.Minute // older keys are fetched anew while the old ones go on being used
 	keysPause   = 10 * time.Second // between fetches, however many unknown key ids are sprayed at us
-	maxDocument = 1 << 20
+	keysRetry   = time.Second      // the same while there are no keys at all: nobody can be let in until there are
+	maxDocument = 1 << 20          // bytes of an answer; Entra's keys are 20 KiB
+	maxKeys     = 100
+	minRSA      = 2048 // bits
 )
 
-// keySet holds an issuer's public keys. It fetches when first asked, never when made.
-type keySet struct {
-	issuer string
-	client *http.Client
-	flight singleflight.Group
-
-	mu      sync.Mutex
-	set     jwk.Set
-	fetched time.Time // when set came
-	tried   time.Time // when the last fetch ended
-	failed  error     // how it ended
+// publicKey is a key that signatures are checked with.
+type publicKey struct {
+	id     string
+	alg    string // the one it is for, "" when its document doesn't say
+	issuer string // whose tokens it signs, where one document serves many issuers; "" for all of them
+	crypto.PublicKey
 }
 
-// key finds the key with id kid. An unknown id causes one fetch, at most every keysPause, and all who come while it
-// runs wait for it: a key that has just been rolled over is many callers' key at once. Keys once fetched serve on
-// while the issuer is down; an unknown one is then no verdict on the token.
-func (k *keySet) key(ctx context.Context, kid string) (jwk.Key, error) {
-	k.mu.Lock()
-	set, age, since, failed := k.set, time.Since(k.fetched), time.Since(k.tried), k.failed
-	k.mu.Unlock()
+// fits tells whether the key is for signatures of an algorithm: an RSA key doesn't become one for ES256 because a token
+// says so, nor a P-384 one for ES256.
+func (k publicKey) fits(alg string) bool {
+	if k.alg != "" && k.alg != alg {
+		return false
+	}
+	switch key := k.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return strings.HasPrefix(alg, "RS") || strings.HasPrefix(alg, "PS")
+	case *ecdsa.PublicKey:
+		return alg == map[string]string{"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}[key.Curve.Params().Name]
+	case ed25519.PublicKey:
+		return alg == "EdDSA"
+	}
+	return false
+}
 
-	if set != nil {
-		if key, ok := set.LookupKeyID(kid); ok {
-			if age > keysFresh && since > keysPause {
-				k.refetch() // in the background: this caller has what it needs
-			}
-			return key, nil
-		}
-		if since <= keysPause && failed != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, failed)
-		}
-		if since <= keysPause {
-			return nil, fmt.Errorf("%w: unknown key id", ErrInvalidToken)
-		}
-	}
-	select {
-	case res := <-k.refetch():
-		if res.Err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, res.Err)
-		}
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-	}
+// keySet holds the public keys that one configuration document leads to. It fetches when first asked, never when made.
+type keySet struct {
+	issuer    string // what the document must call itself
+	discovery string // where it is
+	client    *http.Client
+	flight    singleflight.Group
+
+	// due is when the keys are to be fetched anew (Unix nanoseconds), 0 before the first fetch.
+	due atomic.Int64
+	// removed counts the fetches that took a known key away: what was verified before is to be looked at again.
+	removed atomic.Int64
+
+	mu     sync.Mutex
+	keys   []publicKey
+	tried  time.Time // when the last fetch ended
+	failed error     // how it ended
+}
+
+func newKeySet(issuer, discovery string) *keySet {
+	return &keySet{issuer: issuer, discovery: discovery}
+}
+
+// find looks for a key among those at hand.
+func (k *keySet) find(kid, alg string) (key publicKey, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if key, ok := k.set.LookupKeyID(kid); ok {
-		return key, nil
+	for _, key := range k.keys {
+		if key.id == kid && key.fits(alg) {
+			return key, true
+		}
 	}
-	return nil, fmt.Errorf("%w: unknown key id", ErrInvalidToken)
+	return publicKey{}, false
 }
 
-// refetch asks the issuer once for all who wait. Who saw the pause over and comes when the next has begun gets the
-// outcome of the fetch in between.
+// freshen has keys that have become old fetched in the background: who asks has what he needs.
+func (k *keySet) freshen(now time.Time) {
+	if due := k.due.Load(); due != 0 && now.UnixNano() >= due && k.due.CompareAndSwap(due, now.Add(keysPause).UnixNano()) {
+		k.refetch()
+	}
+}
+
+// key finds the key with id kid for signatures of alg. An unknown id causes one fetch, at most every keysPause, and all
+// who come while it runs wait for it: a key that has just been rolled over is many callers' key at once. Keys once
+// fetched serve on while the issuer is down; an unknown one is then no verdict on the token.
+func (k *keySet) key(ctx context.Context, kid, alg string) (publicKey, error) {
+	k.freshen(time.Now())
+	if key, ok := k.find(kid, alg); ok {
+		return key, nil
+	}
+	select {
+	case res := <-k.refetch(): // asks nobody when it was asked lately
+		if res.Err != nil {
+			return publicKey{}, fmt.Errorf("%w: %w", ErrUnavailable, res.Err)
+		}
+	case <-ctx.Done():
+		return publicKey{}, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+	if key, ok := k.find(kid, alg); ok {
+		return key, nil
+	}
+	return publicKey{}, fmt.Errorf("%w: unknown key id", ErrInvalidToken)
+}
+
+// refetch asks the issuer once for all who wait. Who comes within the pause gets the outcome of the fetch before.
 func (k *keySet) refetch() <-chan singleflight.Result {
 	return k.flight.DoChan("", func() (_ any, err error) {
 		defer func() {
@@ -81,31 +127,60 @@ func (k *keySet) refetch() <-chan singleflight.Result {
 			}
 		}()
 		k.mu.Lock()
-		recent, failed := k.set != nil && time.Since(k.tried) <= keysPause, k.failed
+		pause, since, failed := keysPause, time.Since(k.tried), k.failed
+		if k.keys == nil {
+			pause = keysRetry
+		}
+		asked := !k.tried.IsZero() && since <= pause
 		k.mu.Unlock()
-		if recent {
+		if asked {
 			return nil, failed
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		set, err := k.fetch(ctx)
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.tried, k.failed = time.Now(), err
-		if err == nil {
-			k.set, k.fetched = set, k.tried
-		}
+		keys, err := k.fetch(ctx)
+		k.settle(keys, err)
 		return nil, err
 	})
 }
 
+// settle keeps the outcome of a fetch.
+func (k *keySet) settle(keys []publicKey, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tried, k.failed = time.Now(), err
+	if err != nil {
+		k.due.Store(k.tried.Add(keysPause).UnixNano())
+		return
+	}
+	k.due.Store(k.tried.Add(keysFresh).UnixNano())
+	had := k.keys
+	k.keys = keys
+	for _, old := range had {
+		if !holds(keys, old) {
+			k.removed.Add(1)
+			return
+		}
+	}
+}
+
+func holds(keys []publicKey, one publicKey) bool {
+	for _, key := range keys {
+		same, ok := key.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+		if ok && key.id == one.id && same.Equal(one.PublicKey) {
+			return true
+		}
+	}
+	return false
+}
+
 // fetch follows OpenID Connect Discovery 1.0, section 4: configuration document, then jwks_uri.
-func (k *keySet) fetch(ctx context.Context) (jwk.Set, error) {
+func (k *keySet) fetch(ctx context.Context) ([]publicKey, error) {
 	var doc struct {
 		Issuer  string `json:"issuer"`
 		JWKSURI string `json:"jwks_uri"`
 	}
-	raw, err := k.get(ctx, strings.TrimSuffix(k.issuer, "/")+"/.well-known/openid-configuration")
+	raw, err := k.get(ctx, k.discovery)
 	if err != nil {
 		return nil, err
 	}
@@ -119,29 +194,87 @@ func (k *keySet) fetch(ctx context.Context) (jwk.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := jwk.Parse(raw)
+	set, err := jwk.Parse(raw, jwk.WithIgnoreParseError(true)) // a kind of key that we can't read is one that we don't need
 	if err != nil {
 		return nil, fmt.Errorf("reading the issuer's keys: %w", err)
 	}
-	return set, nil
+	var keys []publicKey
+	for n := range min(set.Len(), maxKeys) {
+		if key, ok := set.Key(n); ok {
+			if public, ok := usable(key); ok {
+				keys = append(keys, public)
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("the issuer publishes no key that signatures can be checked with")
+	}
+	return keys, nil
 }
 
-func (k *keySet) get(ctx context.Context, url string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// usable takes of a published key what it needs, and says no to one that signatures must not be checked with: a
+// shared secret, a key for encryption, one without a name, or one too weak.
+func usable(key jwk.Key) (publicKey, bool) {
+	var out publicKey
+	id, ok := key.KeyID()
+	if use, has := key.KeyUsage(); !ok || id == "" || has && use != "sig" {
+		return out, false
+	}
+	out.id = id
+	if alg, ok := key.Algorithm(); ok {
+		out.alg = alg.String()
+	}
+	if key.Has("issuer") && key.Get("issuer", &out.issuer) != nil {
+		return out, false
+	}
+	public, err := jwk.PublicRawKeyOf(key)
+	if err != nil {
+		return out, false
+	}
+	switch public := public.(type) {
+	case *rsa.PublicKey:
+		if public.N.BitLen() < minRSA {
+			return out, false
+		}
+	case *ecdsa.PublicKey, ed25519.PublicKey:
+	default:
+		return out, false
+	}
+	out.PublicKey = public
+	return out, true
+}
+
+func (k *keySet) get(ctx context.Context, address string) ([]byte, error) {
+	u, err := url.Parse(address)
+	if err != nil || !safe(u) {
+		return nil, errors.New("asking the issuer: it names an address that is not https")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, fmt.Errorf("asking the issuer: %w", err)
 	}
-	res, err := k.client.Do(req)
+	req.Header.Set("Accept", "application/json")
+	client := *k.client
+	client.CheckRedirect = func(next *http.Request, way []*http.Request) error {
+		if len(way) > 3 || !safe(next.URL) {
+			return errors.New("redirected too often, or to an address that is not https")
+		}
+		return nil
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("asking the issuer: %w", err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("asking the issuer: %s answered %s", url, res.Status)
+		return nil, fmt.Errorf("asking the issuer: %s answered %s", address, res.Status)
 	}
-	raw, err := io.ReadAll(io.LimitReader(res.Body, maxDocument))
+	raw, err := io.ReadAll(io.LimitReader(res.Body, maxDocument+1))
 	if err != nil {
 		return nil, fmt.Errorf("asking the issuer: %w", err)
+	}
+	if len(raw) > maxDocument {
+		return nil, fmt.Errorf("asking the issuer: %s answered more than %d bytes", address, maxDocument)
 	}
 	return raw, nil
 }

@@ -1,8 +1,11 @@
 package auth
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,7 +20,7 @@ func bubble(t *testing.T) (*provider, *Verifier) {
 	t.Helper()
 	p := &provider{url: "https://issuer.example"}
 	p.publish(rsaJWK("rsa", rsaKey()))
-	return p, verifier(t, p, &http.Client{Transport: p})
+	return p, verifier(t, &http.Client{Transport: p}, p.issuer())
 }
 
 func TestJW08ManyCallersFetchOnce(t *testing.T) {
@@ -87,15 +90,118 @@ func TestJW08KeysServeOnWhileTheIssuerIsDown(t *testing.T) {
 // An issuer that never answered is our trouble, not the token's: the caller hears 503 and keeps the token.
 func TestJW08NoKeysAtAllIsUnavailable(t *testing.T) {
 	t.Parallel()
+	rsaKey()
+	synctest.Test(t, func(t *testing.T) {
+		p, v := bubble(t)
+		p.down.Store(true)
+		require.Error(t, v.Prime(t.Context()))
+		for range 100 {
+			_, err := v.Verify(t.Context(), p.token(nil, nil))
+			require.ErrorIs(t, err, ErrUnavailable)
+			require.NotErrorIs(t, err, ErrInvalidToken)
+		}
+		assert.EqualValues(t, 1, p.calls.Load(), "an issuer in trouble is not made to suffer more")
+		p.down.Store(false)
+		time.Sleep(keysRetry + time.Millisecond)
+		_, err := v.Verify(t.Context(), p.token(nil, nil))
+		require.NoError(t, err, "and it comes back by itself")
+	})
+}
+
+// What an issuer publishes is believed only as far as it must be.
+func TestJW08OnlyUsableKeysAreKept(t *testing.T) {
+	t.Parallel()
 	p, v := serve(t)
-	p.down.Store(true)
-	require.Error(t, v.Prime(t.Context()))
+	weak := rsaJWK("weak", must(rsa.GenerateKey(rand.Reader, 1024)))
+	enc := rsaJWK("enc", rsaKey())
+	enc["use"] = "enc"
+	other := rsaJWK("rs512 only", rsaKey())
+	other["alg"] = "RS512"
+	nameless := rsaJWK("", rsaKey())
+	delete(nameless, "kid")
+	odd := object{"kty": "XYZ", "kid": "odd"}
+	broken := object{"kty": "RSA", "kid": "broken", "n": "!", "e": "AQAB"}
+	shared := object{"kty": "oct", "kid": "oct", "k": b64([]byte("a secret of thirty-two bytes....")), "alg": "HS256"}
+	p.publish(weak, enc, other, nameless, odd, broken, shared, rsaJWK("rsa", rsaKey()))
 	_, err := v.Verify(t.Context(), p.token(nil, nil))
-	require.ErrorIs(t, err, ErrUnavailable)
-	require.NotErrorIs(t, err, ErrInvalidToken)
-	p.down.Store(false)
-	_, err = v.Verify(t.Context(), p.token(nil, nil))
-	require.NoError(t, err, "and it comes back by itself")
+	require.NoError(t, err, "one bad key is not the end of the others")
+	for _, kid := range []string{"weak", "enc", "rs512 only", "odd", "broken", "oct"} {
+		_, err := v.Verify(t.Context(), p.token(object{"kid": kid}, nil))
+		require.ErrorIs(t, err, ErrInvalidToken, kid)
+		assert.ErrorContains(t, err, "unknown key id", kid)
+	}
+	assert.EqualValues(t, 1, p.calls.Load())
+}
+
+func TestJW08AnswersOfTheIssuerAreBounded(t *testing.T) {
+	t.Parallel()
+	long := object{"kty": "RSA", "kid": strings.Repeat("x", maxDocument)}
+	for name, c := range map[string]struct {
+		change func(*provider)
+		says   string
+	}{
+		"more than a mebibyte": {func(p *provider) { p.publish(rsaJWK("rsa", rsaKey()), long) }, "more than 1048576 bytes"},
+		"no keys":              {func(p *provider) { p.publish() }, "no key"},
+		"no usable keys":       {func(p *provider) { p.publish(object{"kty": "oct", "kid": "rsa", "k": "YQ"}) }, "no key"},
+		"keys over plain http": {func(p *provider) { p.jwksURI = "http://issuer.example/keys" }, "not https"},
+		"keys in a file":       {func(p *provider) { p.jwksURI = "file:///etc/passwd" }, "not https"},
+		"no address of keys":   {func(p *provider) { p.jwksURI = "/keys" }, "not https"},
+		"keys elsewhere, over plain http, by a redirect": {func(p *provider) {
+			p.jwksURI = p.url + "/away"
+		}, "redirected"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, v := serve(t)
+			c.change(p)
+			_, err := v.Verify(t.Context(), p.token(nil, nil))
+			require.ErrorIs(t, err, ErrUnavailable)
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+}
+
+// JW-09: who verified a token by a key that its issuer has taken back can't go on by memory.
+func TestJW09ARemovedKeyEndsWhatWasVerifiedByIt(t *testing.T) {
+	t.Parallel()
+	rsaKey()
+	otherKey()
+	synctest.Test(t, func(t *testing.T) {
+		p, v := bubble(t)
+		token := p.token(nil, object{"exp": time.Now().Add(24 * time.Hour).Unix()})
+		_, err := v.Verify(t.Context(), token)
+		require.NoError(t, err)
+		p.publish(rsaJWK("new", otherKey()))
+		_, err = v.Verify(t.Context(), token)
+		require.NoError(t, err, "nobody knows it yet")
+		time.Sleep(keysFresh + time.Second)
+		_, err = v.Verify(t.Context(), token)
+		require.NoError(t, err, "the last one, which makes us look though the token is remembered")
+		synctest.Wait()
+		time.Sleep(keysPause + time.Second)
+		_, err = v.Verify(t.Context(), token)
+		require.ErrorIs(t, err, ErrInvalidToken)
+		assert.ErrorContains(t, err, "unknown key id")
+	})
+}
+
+// A key of the same name that is another key is not the one that was known.
+func TestJW09AKeyThatChangedUnderItsNameIsARemovedOne(t *testing.T) {
+	t.Parallel()
+	rsaKey()
+	otherKey()
+	synctest.Test(t, func(t *testing.T) {
+		p, v := bubble(t)
+		token := p.token(nil, object{"exp": time.Now().Add(24 * time.Hour).Unix()})
+		_, err := v.Verify(t.Context(), token)
+		require.NoError(t, err)
+		p.publish(rsaJWK("rsa", otherKey()))
+		time.Sleep(keysFresh + time.Second)
+		_, _ = v.Verify(t.Context(), token)
+		synctest.Wait()
+		_, err = v.Verify(t.Context(), token)
+		require.ErrorIs(t, err, ErrInvalidToken)
+	})
 }
 
 func TestJW08AnIssuerOfAnotherNameIsNotBelieved(t *testing.T) {
@@ -115,7 +221,7 @@ func (panics) RoundTrip(*http.Request) (*http.Response, error) { panic("a librar
 func TestAPanicWhileFetchingKeysEndsNothing(t *testing.T) {
 	t.Parallel()
 	p, v := serve(t)
-	v.keys.client = &http.Client{Transport: panics{}}
+	v.keys[0].client = &http.Client{Transport: panics{}}
 	_, err := v.Verify(t.Context(), p.token(nil, nil))
 	require.ErrorIs(t, err, ErrUnavailable)
 }

@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -60,9 +61,10 @@ type provider struct {
 	down  atomic.Bool
 	hold  chan struct{} // when not nil, RoundTrip waits for it to be closed
 
-	mu   sync.Mutex
-	keys []object
-	self string // what it calls itself, when not url
+	mu      sync.Mutex
+	keys    []object
+	self    string // what it calls itself, when not url
+	jwksURI string // where it says its keys are, when not at /keys
 }
 
 func (p *provider) publish(keys ...object) {
@@ -79,15 +81,21 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case p.down.Load():
 		p.calls.Add(1)
 		w.WriteHeader(http.StatusInternalServerError)
-	case r.URL.Path == "/.well-known/openid-configuration":
-		self := p.self
+	case strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration"):
+		self, keys := p.self, p.jwksURI
 		if self == "" {
 			self = p.url
 		}
-		_ = json.NewEncoder(w).Encode(object{"issuer": self, "jwks_uri": p.url + "/keys"})
+		if keys == "" {
+			scheme, _, _ := strings.Cut(p.url, ":")
+			keys = scheme + "://" + r.Host + "/keys"
+		}
+		_ = json.NewEncoder(w).Encode(object{"issuer": self, "jwks_uri": keys})
 	case r.URL.Path == "/keys":
 		p.calls.Add(1)
-		_ = json.NewEncoder(w).Encode(object{"keys": p.keys})
+		_ = json.NewEncoder(w).Encode(object{"keys": append([]object{}, p.keys...)})
+	case r.URL.Path == "/away":
+		http.Redirect(w, r, "http://issuer.example/keys", http.StatusFound)
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
@@ -103,20 +111,30 @@ func (p *provider) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// serve starts a provider with the two usual keys, and a verifier of its tokens.
-func serve(t *testing.T) (*provider, *Verifier) {
+// listen starts a provider with the two usual keys. path is what its iss has after the address.
+func listen(t testing.TB, path string) *provider {
 	t.Helper()
 	p := &provider{}
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)
-	p.url = server.URL
+	p.url = server.URL + path
 	p.publish(rsaJWK("rsa", rsaKey()), ecJWK("ec", ecKey()))
-	return p, verifier(t, p, server.Client())
+	return p
 }
 
-func verifier(t *testing.T, p *provider, client *http.Client) *Verifier {
+// serve starts a provider and a verifier of its tokens.
+func serve(t testing.TB) (*provider, *Verifier) {
 	t.Helper()
-	v, err := NewVerifier(Config{Issuer: p.url, Audience: audience, CustomerClaim: "sub", Client: client})
+	p := listen(t, "")
+	return p, verifier(t, http.DefaultClient, p.issuer())
+}
+
+// issuer is the provider as a setting has it.
+func (p *provider) issuer() Issuer { return Issuer{URL: p.url, Audiences: []string{audience}} }
+
+func verifier(t testing.TB, client *http.Client, issuers ...Issuer) *Verifier {
+	t.Helper()
+	v, err := NewVerifier(Config{Issuers: issuers, Client: client})
 	require.NoError(t, err)
 	return v
 }
@@ -167,4 +185,24 @@ func mac(header, claims object, secret []byte) string {
 	h := hmac.New(sha256.New, secret)
 	h.Write([]byte(input))
 	return input + "." + b64(h.Sum(nil))
+}
+
+// text is a JSON document.
+func text(v any) string { return string(must(json.Marshal(v))) }
+
+// sign signs texts as they are, which no library would: header and payload, the payload's parts in front first.
+func sign(header, payload string, before ...string) string {
+	input := b64([]byte(header)) + "." + b64([]byte(strings.Join(before, "")+payload))
+	sum := sha256.Sum256([]byte(input))
+	return input + "." + b64(must(rsa.SignPKCS1v15(rand.Reader, rsaKey(), crypto.SHA256, sum[:])))
+}
+
+// loose writes base64url that decodes to the same bytes for who doesn't look at the bits after the last one.
+func loose(part string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	if len(part)%4 == 0 {
+		panic("no bits are left over")
+	}
+	last := strings.IndexByte(alphabet, part[len(part)-1])
+	return part[:len(part)-1] + string(alphabet[last+1])
 }

@@ -9,55 +9,89 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/lestrrat-go/jwx/v3/jws"
 	"github.com/lestrrat-go/jwx/v3/jwt"
 	"github.com/maypok86/otter/v2"
 )
 
-const (
-	maxToken = 8 << 10 // bytes; real ones are below 3 KiB
-	skew     = time.Minute
-)
+const skew = time.Minute
 
-// Config names the one issuer that tokens must come from.
+// Config names the issuers that tokens may come from.
 type Config struct {
-	Issuer   string // exact value of iss; the provider is discovered below it
-	Audience string // a value of aud
-	// CustomerClaim is the claim that names the customer: oid for Entra ID, else sub.
-	CustomerClaim string
-	Client        *http.Client
+	Issuers []Issuer
+	Client  *http.Client
 }
 
 // Verifier checks bearer tokens. Verified ones are remembered by digest until they expire, so that a customer's
 // second request costs a hash and not a signature.
 type Verifier struct {
-	config   Config
-	keys     *keySet
-	verified *otter.Cache[[sha256.Size]byte, Identity]
+	issuers  map[string]*source   // by iss
+	policies map[string][]*source // by iss, of B2C, where it has several
+	keys     []*keySet
+	names    map[string]bool // the issuers' names that are shown before their customers'
+	verified *otter.Cache[[sha256.Size]byte, remembered]
 }
 
-// NewVerifier makes a verifier. It does not ask the issuer; the first token does.
+// remembered is a verified token.
+type remembered struct {
+	identity Identity
+	keys     *keySet
+	removed  int64 // keys.removed when it was verified
+}
+
+// NewVerifier makes a verifier. It asks no issuer; the first token does.
 func NewVerifier(config Config) (*Verifier, error) {
-	verified, err := otter.New(&otter.Options[[sha256.Size]byte, Identity]{MaximumSize: 50_000})
+	list, err := sources(config.Issuers)
+	if err != nil {
+		return nil, fmt.Errorf("the issuers of tokens: %w", err)
+	}
+	verified, err := otter.New(&otter.Options[[sha256.Size]byte, remembered]{MaximumSize: 50_000})
 	if err != nil {
 		return nil, fmt.Errorf("making the token cache: %w", err)
 	}
-	return &Verifier{
-		config:   config,
-		keys:     &keySet{issuer: config.Issuer, client: config.Client},
-		verified: verified,
-	}, nil
+	v := &Verifier{
+		issuers: map[string]*source{}, policies: map[string][]*source{}, names: map[string]bool{}, verified: verified,
+	}
+	for _, s := range list {
+		if s.policy == "" {
+			v.issuers[s.iss] = s
+		} else {
+			v.policies[s.iss] = append(v.policies[s.iss], s)
+		}
+		if s.name != "" {
+			v.names[s.name] = true
+		}
+		if s.keys.client == nil { // else it is shared with the tenant before
+			s.keys.client = config.Client
+			v.keys = append(v.keys, s.keys)
+		}
+	}
+	return v, nil
 }
 
-// Prime fetches the issuer's keys ahead of the first token.
+// Prime fetches the issuers' keys ahead of the first token. An issuer that is away doesn't keep the others'.
 func (v *Verifier) Prime(ctx context.Context) error {
-	select {
-	case res := <-v.keys.refetch():
-		return res.Err
-	case <-ctx.Done():
-		return ctx.Err()
+	asked := make([]<-chan error, 0, len(v.keys))
+	for _, keys := range v.keys {
+		done := make(chan error, 1)
+		flight := keys.refetch()
+		go func() {
+			select {
+			case res := <-flight:
+				done <- res.Err
+			case <-ctx.Done():
+				done <- ctx.Err()
+			}
+		}()
+		asked = append(asked, done)
 	}
+	var errs []error
+	for _, done := range asked {
+		errs = append(errs, <-done)
+	}
+	return errors.Join(errs...)
 }
 
 // Bearer takes the token out of a request: exactly one Authorization header of the Bearer scheme (RFC 6750,
@@ -84,125 +118,147 @@ func Bearer(r *http.Request) (string, error) {
 	return token, nil
 }
 
+// CustomerKey is the Key of the customer that is shown as id (Identity.CustomerID).
+func (v *Verifier) CustomerKey(id string) uuid.UUID {
+	if issuer, subject, ok := strings.Cut(id, "|"); ok && v.names[issuer] {
+		return KeyOf(issuer, subject)
+	}
+	return KeyOf("", id)
+}
+
 // Verify says who the bearer of token is. Errors are ErrInvalidToken or ErrUnavailable and never quote the token.
 func (v *Verifier) Verify(ctx context.Context, token string) (Identity, error) {
 	digest := sha256.Sum256([]byte(token))
-	if id, ok := v.verified.GetIfPresent(digest); ok && time.Now().Before(id.Expires) {
-		return id, nil
+	if known, ok := v.verified.GetIfPresent(digest); ok {
+		now := time.Now()
+		known.keys.freshen(now)
+		if now.Before(known.identity.Expires) && known.removed == known.keys.removed.Load() {
+			return known.identity, nil
+		}
 	}
-	id, err := v.verify(ctx, token)
+	fresh, err := v.verify(ctx, token)
 	if err != nil {
 		return Identity{}, err
 	}
-	v.verified.Set(digest, id)
-	return id, nil
+	v.verified.Set(digest, fresh)
+	return fresh.identity, nil
 }
 
-func (v *Verifier) verify(ctx context.Context, token string) (Identity, error) {
-	if len(token) > maxToken {
-		return Identity{}, fmt.Errorf("%w: longer than %d bytes", ErrInvalidToken, maxToken)
-	}
-	alg, kid, err := header(token)
+func (v *Verifier) verify(ctx context.Context, token string) (remembered, error) {
+	t, err := parse(token)
 	if err != nil {
-		return Identity{}, err
+		return remembered{}, err
 	}
-	key, err := v.keys.key(ctx, kid)
+	s, err := v.source(t)
 	if err != nil {
-		return Identity{}, err
+		return remembered{}, err
 	}
-	parsed, err := jwt.Parse([]byte(token),
-		jwt.WithKey(alg, key),
-		jwt.WithValidate(true),
-		jwt.WithAcceptableSkew(skew),
-		jwt.WithIssuer(v.config.Issuer),
-		jwt.WithAudience(v.config.Audience),
-		jwt.WithRequiredClaim(jwt.ExpirationKey),
-	)
+	removed := s.keys.removed.Load() // before the key is looked for, or one that goes meanwhile would be missed
+	if err := s.signed(ctx, t); err != nil {
+		return remembered{}, err
+	}
+	identity, err := s.identity(t)
+	if err != nil {
+		return remembered{}, err
+	}
+	if v.CustomerKey(identity.CustomerID()) != identity.Key() {
+		return remembered{}, fmt.Errorf("%w: its subject is written like another issuer's customer", ErrInvalidToken)
+	}
+	return remembered{identity, s.keys, removed}, nil
+}
+
+// source is whose token it says it is. Nobody is asked about an issuer that isn't ours.
+func (v *Verifier) source(t *unverified) (*source, error) {
+	iss, _ := t.claims.Issuer()
+	if s, ok := v.issuers[iss]; ok {
+		return s, nil
+	}
+	for _, s := range v.policies[iss] {
+		if t.policy() == s.policy {
+			return s, nil
+		}
+	}
+	if v.policies[iss] != nil {
+		return nil, fmt.Errorf("%w: wrong policy", ErrInvalidToken)
+	}
+	return nil, fmt.Errorf("%w: wrong issuer", ErrInvalidToken)
+}
+
+// signed checks the signature, by an algorithm and a key of the issuer's.
+func (s *source) signed(ctx context.Context, t *unverified) error {
+	if !s.accepts(t.alg) {
+		return fmt.Errorf("%w: signature algorithm not accepted", ErrInvalidToken)
+	}
+	alg, ok := jwa.LookupSignatureAlgorithm(t.alg)
+	if !ok {
+		return fmt.Errorf("%w: signature algorithm not accepted", ErrInvalidToken)
+	}
+	key, err := s.keys.key(ctx, t.kid, t.alg)
+	if err != nil {
+		return err
+	}
+	if key.issuer != "" && strings.ReplaceAll(key.issuer, anyTenant, s.tenant) != s.iss {
+		return fmt.Errorf("%w: its key is for another issuer's tokens", ErrInvalidToken)
+	}
+	if _, err := jws.Verify([]byte(t.text), jws.WithKey(alg, key.PublicKey)); err != nil {
+		return fmt.Errorf("%w: signature or form is wrong", ErrInvalidToken)
+	}
+	return nil
+}
+
+func (s *source) accepts(alg string) bool {
+	for _, a := range s.Algorithms {
+		if a == alg {
+			return true
+		}
+	}
+	return false
+}
+
+// identity reads the claims of a token whose signature is good.
+func (s *source) identity(t *unverified) (Identity, error) {
+	audience, _ := t.claims.Audience()
+	if !overlap(audience, s.Audiences) {
+		return Identity{}, fmt.Errorf("%w: wrong audience", ErrInvalidToken)
+	}
+	err := jwt.Validate(t.claims, jwt.WithAcceptableSkew(skew), jwt.WithRequiredClaim(jwt.ExpirationKey))
 	if err != nil {
 		return Identity{}, fmt.Errorf("%w: %w", ErrInvalidToken, reason(err))
 	}
-	return v.identity(parsed)
-}
-
-// header reads what a token says about its own signature, and refuses all that would let it choose how it is
-// checked (RFC 8725, sections 3.1 and 3.10).
-func header(token string) (jwa.SignatureAlgorithm, string, error) {
-	none := jwa.NoSignature()
-	msg, err := jws.Parse([]byte(token), jws.WithCompact())
-	if err != nil || len(msg.Signatures()) != 1 {
-		return none, "", fmt.Errorf("%w: not a signed JWT", ErrInvalidToken)
+	if tid := t.string("tid"); s.tenant != "" && tid != s.tenant && (s.Kind == KindEntra || t.claims.Has("tid")) {
+		return Identity{}, fmt.Errorf("%w: wrong tenant", ErrInvalidToken)
 	}
-	h := msg.Signatures()[0].ProtectedHeaders()
-	alg, _ := h.Algorithm()
-	switch alg {
-	case jwa.RS256(), jwa.PS256(), jwa.ES256():
-	default:
-		return none, "", fmt.Errorf("%w: signature algorithm not accepted", ErrInvalidToken)
+	id := Identity{Issuer: s.name, Subject: t.string(s.CustomerClaim), Client: t.client(), Roles: t.list("roles")}
+	if id.Subject == "" || len(id.Subject) > 255 {
+		return Identity{}, fmt.Errorf("%w: claim %s is missing or not a name", ErrInvalidToken, s.CustomerClaim)
 	}
-	for _, name := range []string{jws.JWKKey, jws.JWKSetURLKey, jws.X509URLKey, jws.X509CertChainKey, jws.CriticalKey} {
-		if h.Has(name) {
-			return none, "", fmt.Errorf("%w: header %s not accepted", ErrInvalidToken, name)
-		}
+	if strings.ContainsFunc(id.Subject, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return Identity{}, fmt.Errorf("%w: control characters in the subject", ErrInvalidToken)
 	}
-	if typ, ok := h.Type(); ok && !strings.EqualFold(typ, "JWT") && !strings.EqualFold(typ, "at+jwt") &&
-		!strings.EqualFold(typ, "application/at+jwt") {
-		return none, "", fmt.Errorf("%w: typ is not JWT or at+jwt", ErrInvalidToken)
-	}
-	kid, ok := h.KeyID()
-	if !ok || kid == "" {
-		return none, "", fmt.Errorf("%w: no key id", ErrInvalidToken)
-	}
-	return alg, kid, nil
-}
-
-// identity reads the claims. Delegated tokens carry scp; app-only tokens carry none, and their app roles that
-// are named like scopes count as scopes.
-func (v *Verifier) identity(token jwt.Token) (Identity, error) {
-	var id Identity
-	if err := token.Get(v.config.CustomerClaim, &id.Subject); err != nil || id.Subject == "" || len(id.Subject) > 255 {
-		return Identity{}, fmt.Errorf("%w: claim %s is missing or not a name", ErrInvalidToken, v.config.CustomerClaim)
-	}
-	if err := noControls(id.Subject); err != nil {
+	id.Expires, _ = t.claims.Expiration()
+	if id.AppOnly, err = t.appOnly(s.Kind); err != nil {
 		return Identity{}, err
 	}
-	id.Expires, _ = token.Expiration()
-	id.Roles = list(token, "roles")
-	if token.Has("scp") {
-		id.Scopes = list(token, "scp")
-	} else {
+	switch {
+	case id.AppOnly: // an application's permissions are app roles, named like the scopes
 		id.Scopes = id.Roles
+	case s.Kind == KindOpenID && !t.claims.Has("scp"):
+		id.Scopes = t.list("scope")
+	default:
+		id.Scopes = t.list("scp")
 	}
 	return id, nil
 }
 
-// list reads a claim that is an array of strings or one string with spaces.
-func list(token jwt.Token, claim string) []string {
-	var raw any
-	if err := token.Get(claim, &raw); err != nil {
-		return nil
-	}
-	switch raw := raw.(type) {
-	case string:
-		return strings.Fields(raw)
-	case []any:
-		var out []string
-		for _, item := range raw {
-			if s, ok := item.(string); ok {
-				out = append(out, s)
+func overlap(a, b []string) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x == y {
+				return true
 			}
 		}
-		return out
 	}
-	return nil
-}
-
-func noControls(s string) error {
-	for _, r := range s {
-		if r < ' ' || r == 0x7f {
-			return fmt.Errorf("%w: control characters in the subject", ErrInvalidToken)
-		}
-	}
-	return nil
+	return false
 }
 
 // reason keeps of a library's error what a caller may know.
@@ -212,13 +268,9 @@ func reason(err error) error {
 		return errors.New("expired")
 	case errors.Is(err, jwt.TokenNotYetValidError()):
 		return errors.New("not valid yet")
-	case errors.Is(err, jwt.InvalidIssuerError()):
-		return errors.New("wrong issuer")
-	case errors.Is(err, jwt.InvalidAudienceError()):
-		return errors.New("wrong audience")
 	case errors.Is(err, jwt.MissingRequiredClaimError()):
 		return errors.New("exp is missing")
 	default:
-		return errors.New("signature or form is wrong")
+		return errors.New("its times are wrong")
 	}
 }

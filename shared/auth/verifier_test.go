@@ -81,6 +81,7 @@ func TestJW02NoTokenChoosesHowItIsChecked(t *testing.T) {
 	require.NoError(t, err)
 	parts := strings.Split(good, ".")
 	hs := object{"alg": "HS256", "typ": "JWT", "kid": "rsa"}
+	const rs256 = `{"alg":"RS256","kid":"rsa"}`
 	for name, c := range map[string]struct{ token, says string }{
 		"alg none":                     {mint(object{"alg": "none", "kid": "rsa"}, p.claims(nil), nil), "algorithm"},
 		"alg None":                     {mint(object{"alg": "None", "kid": "rsa"}, p.claims(nil), nil), ""},
@@ -100,6 +101,24 @@ func TestJW02NoTokenChoosesHowItIsChecked(t *testing.T) {
 		"x5u":                          {p.token(object{"x5u": p.url + "/keys"}, nil), "header x5u"},
 		"x5c":                          {p.token(object{"x5c": []string{"MIIB"}}, nil), ""},
 		"crit":                         {p.token(object{"crit": []string{"exp"}, "exp": 1}, nil), "header crit"},
+		"b64":                          {p.token(object{"b64": true}, nil), "header b64"},
+		"nested":                       {p.token(object{"cty": "JWT"}, nil), "header cty"},
+		"zip":                          {p.token(object{"zip": "DEF"}, nil), "header zip"},
+		"alg twice":                    {sign(`{"alg":"none","kid":"rsa","alg":"RS256"}`, text(p.claims(nil))), "names a member twice"},
+		"kid twice":                    {sign(`{"alg":"RS256","kid":"x","kid":"rsa"}`, text(p.claims(nil))), "names a member twice"},
+		"sub twice":                    {sign(rs256, text(p.claims(nil))[1:], `{"sub":"admin",`), "names a member twice"},
+		"a member twice, inside":       {sign(rs256, text(p.claims(object{"x": json.RawMessage(`[{"a":{"b":1,"b":2}}]`)}))), "names a member twice"},
+		"two payloads":                 {sign(rs256, text(p.claims(nil))+text(p.claims(nil))), "goes on after its end"},
+		"a payload that is a token":    {sign(rs256, good), "not a JSON object"},
+		"a payload that is a list":     {sign(rs256, "["+text(p.claims(nil))+"]"), "not a JSON object"},
+		"a payload without an end":     {sign(rs256, strings.TrimSuffix(text(p.claims(nil)), "}")), "is not JSON"},
+		"padded":                       {parts[0] + "=." + parts[1] + "." + parts[2], "base64url"},
+		"loose last bits":              {parts[0] + "." + parts[1] + "." + loose(parts[2]), "base64url"},
+		"kid of a kilobyte":            {p.token(object{"kid": strings.Repeat("k", 1<<10)}, nil), "no key id"},
+		"kid that is a number":         {p.token(object{"kid": 7}, nil), "no key id"},
+		"alg that is a number":         {p.token(object{"alg": 7}, nil), "algorithm"},
+		"typ that is a number":         {p.token(object{"typ": 7}, nil), "typ is not"},
+		"names are exact":              {sign(`{"ALG":"RS256","kid":"rsa"}`, text(p.claims(nil))), "algorithm"},
 		"typ of another kind":          {p.token(object{"typ": "logout+jwt"}, nil), "typ is not"},
 		"kid missing":                  {p.token(object{"kid": nil}, nil), "no key id"},
 		"kid empty":                    {p.token(object{"kid": ""}, nil), "no key id"},
@@ -177,40 +196,18 @@ func TestJW05ScopesAndRoles(t *testing.T) {
 		"empty scp is still one":      {object{"scp": "", "roles": []string{"order:write"}}, nil, []string{"order:write"}},
 		"app-only":                    {object{"scp": nil, "roles": []string{"order:write"}}, []string{"order:write"}, []string{"order:write"}},
 		"neither":                     {object{"scp": nil}, nil, nil},
-		"scope, a claim of others":    {object{"scp": nil, "scope": "order:write"}, nil, nil},
+		"scope, as RFC 9068 has it":   {object{"scp": nil, "scope": "a b"}, []string{"a", "b"}, nil},
+		"a role beside scope":         {object{"scp": nil, "scope": "a", "roles": []string{"order:write"}}, []string{"a"}, []string{"order:write"}},
 		"scope adds nothing to scp":   {object{"scp": "a", "scope": "order:write"}, []string{"a"}, nil},
 		"roles that are no names":     {object{"scp": "a", "roles": object{"admin": true}}, []string{"a"}, nil},
 		"scp that is no text at all":  {object{"scp": 7, "roles": []string{"order:write"}}, nil, []string{"order:write"}},
 		"a longer name is not a part": {object{"scp": "order:writes"}, []string{"order:writes"}, nil},
 	} {
-		id, err := v.Verify(t.Context(), p.token(nil, c.change))
+		id, err := v.Verify(t.Context(), p.token(object{"typ": "at+jwt"}, c.change))
 		require.NoError(t, err, name)
 		assert.ElementsMatch(t, c.scopes, id.Scopes, name)
 		assert.ElementsMatch(t, c.roles, id.Roles, name)
 	}
-}
-
-func TestJW06CustomerIsTheConfiguredClaim(t *testing.T) {
-	t.Parallel()
-	p, v := serve(t)
-	v.config.CustomerClaim = "oid"
-	id, err := v.Verify(t.Context(), p.token(nil, object{"oid": "o-1", "email": "ada@example.com", "upn": "ada"}))
-	require.NoError(t, err)
-	assert.Equal(t, "o-1", id.CustomerID())
-	for name, change := range map[string]object{
-		"missing":    {"email": "ada@example.com", "preferred_username": "ada"},
-		"empty":      {"oid": ""},
-		"a number":   {"oid": 7},
-		"too long":   {"oid": strings.Repeat("x", 256)},
-		"a new line": {"oid": "a\nb"},
-		"a NUL":      {"oid": "a\x00b"},
-	} {
-		_, err := v.Verify(t.Context(), p.token(nil, change))
-		require.ErrorIs(t, err, ErrInvalidToken, name)
-	}
-	id, err = v.Verify(t.Context(), p.token(nil, object{"oid": strings.Repeat("x", 255)}))
-	require.NoError(t, err)
-	assert.Len(t, id.CustomerID(), 255)
 }
 
 func TestJW07TimesHaveAMinuteOfLeeway(t *testing.T) {
@@ -228,7 +225,7 @@ func TestJW07TimesHaveAMinuteOfLeeway(t *testing.T) {
 		"issued within the leeway":   {object{"iat": at(30 * time.Second)}, ""},
 		"issued in the future":       {object{"iat": at(90 * time.Second)}, "wrong"},
 		"no exp":                     {object{"exp": nil}, "exp is missing"},
-		"exp as a text":              {object{"exp": "tomorrow"}, "wrong"},
+		"exp as a text":              {object{"exp": "tomorrow"}, "not of its type"},
 		"neither nbf nor iat needed": {object{"nbf": nil, "iat": nil}, ""},
 	} {
 		_, err := v.Verify(t.Context(), p.token(nil, c.change))

@@ -147,6 +147,9 @@ func correlation(values []string) string {
 	return uuid.NewString()
 }
 
+// CustomerKey is the key of the customer that is shown as id: who a customerId in a body or a query means.
+func (a *API) CustomerKey(id string) uuid.UUID { return a.config.Verifier.CustomerKey(id) }
+
 // OpenAPI is the document of all operations as JSON.
 func (a *API) OpenAPI() ([]byte, error) {
 	doc, err := json.Marshal(a.huma.OpenAPI())

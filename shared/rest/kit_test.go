@@ -78,7 +78,7 @@ func open(t *testing.T, change ...func(*rest.Config)) *edge {
 	require.NoError(t, err)
 	t.Cleanup(stop)
 	verifier, err := auth.NewVerifier(auth.Config{
-		Issuer: tokens.URL(), Audience: issuer.Audience, CustomerClaim: "sub", Client: http.DefaultClient,
+		Issuers: []auth.Issuer{{URL: tokens.URL(), Audiences: []string{issuer.Audience}}}, Client: http.DefaultClient,
 	})
 	require.NoError(t, err)
 	log := &lines{}

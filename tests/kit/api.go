@@ -61,7 +61,7 @@ func NewAPIOn(t testing.TB, d *Database, sibling *API) *API {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = a.Redis.Close() })
 	verifier, err := auth.NewVerifier(auth.Config{
-		Issuer: a.issuer.URL(), Audience: issuer.Audience, CustomerClaim: "sub", Client: http.DefaultClient,
+		Issuers: []auth.Issuer{{URL: a.issuer.URL(), Audiences: []string{issuer.Audience}}}, Client: http.DefaultClient,
 	})
 	require.NoError(t, err)
 	a.REST, err = rest.New(rest.Config{
