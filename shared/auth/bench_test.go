@@ -9,7 +9,7 @@ import (
 func BenchmarkVerify(b *testing.B) {
 	p, v := serve(b)
 	b.Run("remembered", func(b *testing.B) {
-		token := p.token(nil, nil)
+		token := p.Token(nil, nil)
 		b.ReportAllocs()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
@@ -22,7 +22,7 @@ func BenchmarkVerify(b *testing.B) {
 	b.Run("new", func(b *testing.B) {
 		tokens := make([]string, b.N)
 		for i := range tokens {
-			tokens[i] = p.token(object{"alg": "RS256"}, object{"sub": fmt.Sprint("customer-", i)})
+			tokens[i] = p.Token(object{"alg": "RS256"}, object{"sub": fmt.Sprint("customer-", i)})
 		}
 		b.ReportAllocs()
 		b.ResetTimer()

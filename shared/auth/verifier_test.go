@@ -1,9 +1,6 @@
 package auth
 
 import (
-	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/company/order-catalog-service/tests/kit/forge"
 )
 
 func TestJW01BearerIsOneHeader(t *testing.T) {
@@ -60,125 +59,53 @@ func TestJW02AcceptedAlgorithms(t *testing.T) {
 	for _, header := range []object{
 		{}, {"alg": "PS256"}, {"alg": "ES256", "kid": "ec"}, {"typ": "at+jwt"}, {"typ": "AT+JWT"}, {"typ": "application/at+jwt"}, {"typ": nil},
 	} {
-		id, err := v.Verify(t.Context(), p.token(header, nil))
+		id, err := v.Verify(t.Context(), p.Token(header, nil))
 		require.NoError(t, err, "%v", header)
 		assert.Equal(t, "customer-1", id.CustomerID())
 	}
 }
 
-// TestJW02NoTokenChoosesHowItIsChecked is RFC 8725, section 2: the ways to make a verifier use what the attacker has.
-func TestJW02NoTokenChoosesHowItIsChecked(t *testing.T) {
+// RFC 8725, section 2: the ways to make a verifier use what the attacker has, or take what was not meant for it. Each is
+// refused for its own reason, so that a check that is gone is not made up for by another one's luck.
+func TestJW02AttacksAreRefusedForWhatTheyAre(t *testing.T) {
 	t.Parallel()
 	p, v := serve(t)
-	good := p.token(nil, nil)
-	_, err := v.Verify(t.Context(), good)
+	_, err := v.Verify(t.Context(), p.Token(nil, nil))
 	require.NoError(t, err)
-	der, err := x509.MarshalPKIXPublicKey(&rsaKey().PublicKey)
-	require.NoError(t, err)
-	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	modulus := rsaKey().N.Bytes()
-	jwkDoc, err := json.Marshal(rsaJWK("rsa", rsaKey()))
-	require.NoError(t, err)
-	parts := strings.Split(good, ".")
-	hs := object{"alg": "HS256", "typ": "JWT", "kid": "rsa"}
-	const rs256 = `{"alg":"RS256","kid":"rsa"}`
-	for name, c := range map[string]struct{ token, says string }{
-		"alg none":                     {mint(object{"alg": "none", "kid": "rsa"}, p.claims(nil), nil), "algorithm"},
-		"alg None":                     {mint(object{"alg": "None", "kid": "rsa"}, p.claims(nil), nil), ""},
-		"alg missing":                  {mint(object{"kid": "rsa"}, p.claims(nil), nil), ""},
-		"alg none, old signature":      {b64([]byte(`{"alg":"none","kid":"rsa"}`)) + "." + parts[1] + "." + parts[2], "algorithm"},
-		"HS256 with the public PEM":    {mac(hs, p.claims(nil), public), "algorithm"},
-		"HS256 with the public DER":    {mac(hs, p.claims(nil), der), "algorithm"},
-		"HS256 with the modulus":       {mac(hs, p.claims(nil), modulus), "algorithm"},
-		"HS256 with the JWK":           {mac(hs, p.claims(nil), jwkDoc), "algorithm"},
-		"RS512, which is not listed":   {mint(object{"alg": "RS512", "kid": "rsa"}, p.claims(nil), rsaKey()), "algorithm"},
-		"ES256 said of an RSA key":     {mint(object{"alg": "ES256", "kid": "rsa"}, p.claims(nil), nil), ""},
-		"RS256 said of an EC key":      {mint(object{"alg": "RS256", "kid": "ec"}, p.claims(nil), rsaKey()), ""},
-		"a stranger's key":             {mint(object{"alg": "RS256", "kid": "rsa"}, p.claims(nil), otherKey()), ""},
-		"a stranger's key, sent along": {mint(object{"alg": "RS256", "kid": "rsa", "jwk": rsaJWK("rsa", otherKey())}, p.claims(nil), otherKey()), "header jwk"},
-		"jwk, though unused":           {p.token(object{"jwk": rsaJWK("rsa", rsaKey())}, nil), "header jwk"},
-		"jku":                          {p.token(object{"jku": p.url + "/keys"}, nil), "header jku"},
-		"x5u":                          {p.token(object{"x5u": p.url + "/keys"}, nil), "header x5u"},
-		"x5c":                          {p.token(object{"x5c": []string{"MIIB"}}, nil), ""},
-		"crit":                         {p.token(object{"crit": []string{"exp"}, "exp": 1}, nil), "header crit"},
-		"b64":                          {p.token(object{"b64": true}, nil), "header b64"},
-		"nested":                       {p.token(object{"cty": "JWT"}, nil), "header cty"},
-		"zip":                          {p.token(object{"zip": "DEF"}, nil), "header zip"},
-		"alg twice":                    {sign(`{"alg":"none","kid":"rsa","alg":"RS256"}`, text(p.claims(nil))), "names a member twice"},
-		"kid twice":                    {sign(`{"alg":"RS256","kid":"x","kid":"rsa"}`, text(p.claims(nil))), "names a member twice"},
-		"sub twice":                    {sign(rs256, text(p.claims(nil))[1:], `{"sub":"admin",`), "names a member twice"},
-		"a member twice, inside":       {sign(rs256, text(p.claims(object{"x": json.RawMessage(`[{"a":{"b":1,"b":2}}]`)}))), "names a member twice"},
-		"two payloads":                 {sign(rs256, text(p.claims(nil))+text(p.claims(nil))), "goes on after its end"},
-		"a payload that is a token":    {sign(rs256, good), "not a JSON object"},
-		"a payload that is a list":     {sign(rs256, "["+text(p.claims(nil))+"]"), "not a JSON object"},
-		"a payload without an end":     {sign(rs256, strings.TrimSuffix(text(p.claims(nil)), "}")), "is not JSON"},
-		"padded":                       {parts[0] + "=." + parts[1] + "." + parts[2], "base64url"},
-		"loose last bits":              {parts[0] + "." + parts[1] + "." + loose(parts[2]), "base64url"},
-		"kid of a kilobyte":            {p.token(object{"kid": strings.Repeat("k", 1<<10)}, nil), "no key id"},
-		"kid that is a number":         {p.token(object{"kid": 7}, nil), "no key id"},
-		"alg that is a number":         {p.token(object{"alg": 7}, nil), "algorithm"},
-		"typ that is a number":         {p.token(object{"typ": 7}, nil), "typ is not"},
-		"names are exact":              {sign(`{"ALG":"RS256","kid":"rsa"}`, text(p.claims(nil))), "algorithm"},
-		"typ of another kind":          {p.token(object{"typ": "logout+jwt"}, nil), "typ is not"},
-		"kid missing":                  {p.token(object{"kid": nil}, nil), "no key id"},
-		"kid empty":                    {p.token(object{"kid": ""}, nil), "no key id"},
-		"payload changed":              {parts[0] + "." + b64([]byte(`{"sub":"admin"}`)) + "." + parts[2], ""},
-		"signature cut off":            {parts[0] + "." + parts[1] + ".", ""},
-		"no signature part":            {parts[0] + "." + parts[1], ""},
-		"five parts, an encrypted one": {good + ".a.b", ""},
-		"JSON serialization":           {`{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`, "not a signed JWT"},
-		"no JWT":                       {"abc", "not a signed JWT"},
-		"empty":                        {"", "not a signed JWT"},
-	} {
-		_, err := v.Verify(t.Context(), c.token)
-		require.ErrorIs(t, err, ErrInvalidToken, name)
-		assert.ErrorContains(t, err, c.says, name)
-		assert.NotContains(t, err.Error(), parts[2], "an error is shown and logged; tokens are neither")
+	for _, attack := range forge.Attacks(p) {
+		_, err := v.Verify(t.Context(), attack.Token)
+		require.ErrorIs(t, err, ErrInvalidToken, attack.Name)
+		assert.ErrorContains(t, err, attack.Says, attack.Name)
+		if _, signature, _ := strings.Cut(attack.Token, "."); len(signature) > 100 {
+			assert.NotContains(t, err.Error(), signature[len(signature)-20:], "an error is shown and logged; tokens are neither")
+		}
 	}
+	assert.EqualValues(t, 1, p.Calls.Load(), "and none of them made us ask the issuer")
 }
 
-func TestJW02OversizedTokensAreNotParsed(t *testing.T) {
+func TestJW02LongTokensFitAndOversizedOnesAreNotParsed(t *testing.T) {
 	t.Parallel()
 	p, v := serve(t)
-	fits := p.token(nil, object{"pad": strings.Repeat("x", 4<<10)})
+	fits := p.Token(nil, object{"pad": strings.Repeat("x", 5<<10)})
 	require.Less(t, len(fits), maxToken)
 	_, err := v.Verify(t.Context(), fits)
 	require.NoError(t, err)
-	over := p.token(nil, object{"pad": strings.Repeat("x", 7<<10)})
-	require.Greater(t, len(over), maxToken)
-	_, err = v.Verify(t.Context(), over)
-	require.ErrorIs(t, err, ErrInvalidToken)
-	assert.ErrorContains(t, err, "longer than")
+	_, err = v.Verify(t.Context(), strings.Repeat("x", maxToken+1))
+	require.ErrorContains(t, err, "longer than", "before it is looked into")
 }
 
-func TestJW03JW04IssuerAndAudienceAreExact(t *testing.T) {
+func TestJW04AnyOneOfTheAudiences(t *testing.T) {
 	t.Parallel()
-	p, v := serve(t)
-	for _, c := range []struct {
-		change object
-		says   string // "" lets it in
-	}{
-		{object{"aud": []string{"other", audience}}, ""},
-		{object{"aud": []string{audience}}, ""},
-		{object{"iss": p.url + "/"}, "wrong issuer"},
-		{object{"iss": strings.ToUpper(p.url)}, "wrong issuer"},
-		{object{"iss": p.url + ".evil.example"}, "wrong issuer"},
-		{object{"iss": nil}, "wrong issuer"},
-		{object{"aud": "other"}, "wrong audience"},
-		{object{"aud": audience + "/x"}, "wrong audience"},
-		{object{"aud": audience[:len(audience)-1]}, "wrong audience"},
-		{object{"aud": "x " + audience}, "wrong audience"},
-		{object{"aud": []string{}}, "wrong audience"},
-		{object{"aud": nil}, "wrong audience"},
-	} {
-		_, err := v.Verify(t.Context(), p.token(nil, c.change))
-		if c.says == "" {
-			require.NoError(t, err, "%v", c.change)
-			continue
-		}
-		require.ErrorIs(t, err, ErrInvalidToken, "%v", c.change)
-		assert.ErrorContains(t, err, c.says, "%v", c.change)
+	p := forge.Listen(t, "")
+	issuer := issuerOf(p)
+	issuer.Audiences = []string{"first", "second"}
+	v := verifier(t, http.DefaultClient, issuer)
+	for _, aud := range []any{"first", "second", []string{"second"}, []string{"other", "first"}} {
+		_, err := v.Verify(t.Context(), p.Token(nil, object{"aud": aud}))
+		require.NoError(t, err, "%v", aud)
 	}
+	_, err := v.Verify(t.Context(), p.Token(nil, object{"aud": []string{"first second", "other"}}))
+	require.ErrorContains(t, err, "wrong audience")
 }
 
 func TestJW05ScopesAndRoles(t *testing.T) {
@@ -203,7 +130,7 @@ func TestJW05ScopesAndRoles(t *testing.T) {
 		"scp that is no text at all":  {object{"scp": 7, "roles": []string{"order:write"}}, nil, []string{"order:write"}},
 		"a longer name is not a part": {object{"scp": "order:writes"}, []string{"order:writes"}, nil},
 	} {
-		id, err := v.Verify(t.Context(), p.token(object{"typ": "at+jwt"}, c.change))
+		id, err := v.Verify(t.Context(), p.Token(object{"typ": "at+jwt"}, c.change))
 		require.NoError(t, err, name)
 		assert.ElementsMatch(t, c.scopes, id.Scopes, name)
 		assert.ElementsMatch(t, c.roles, id.Roles, name)
@@ -228,7 +155,7 @@ func TestJW07TimesHaveAMinuteOfLeeway(t *testing.T) {
 		"exp as a text":              {object{"exp": "tomorrow"}, "not of its type"},
 		"neither nbf nor iat needed": {object{"nbf": nil, "iat": nil}, ""},
 	} {
-		_, err := v.Verify(t.Context(), p.token(nil, c.change))
+		_, err := v.Verify(t.Context(), p.Token(nil, c.change))
 		if c.says == "" {
 			require.NoError(t, err, name)
 			continue
