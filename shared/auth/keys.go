@@ -27,7 +27,6 @@ const (
 	keysRetry   = time.Second      // the same while there are no keys at all: nobody can be let in until there are
 	maxDocument = 1 << 20          // bytes of an answer; Entra's keys are 20 KiB
 	maxKeys     = 100
-	minRSA      = 2048 // bits
 )
 
 // publicKey is a key that signatures are checked with.
@@ -231,12 +230,8 @@ func usable(key jwk.Key) (publicKey, bool) {
 	if err != nil {
 		return out, false
 	}
-	switch public := public.(type) {
-	case *rsa.PublicKey:
-		if public.N.BitLen() < minRSA {
-			return out, false
-		}
-	case *ecdsa.PublicKey, ed25519.PublicKey:
+	switch public.(type) {
+	case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey: // the library has left out what is too weak or malformed
 	default:
 		return out, false
 	}

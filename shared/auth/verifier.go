@@ -242,7 +242,7 @@ func (s *source) identity(t *unverified) (Identity, error) {
 	switch {
 	case id.AppOnly: // an application's permissions are app roles, named like the scopes
 		id.Scopes = id.Roles
-	case s.Kind == KindOpenID && !t.claims.Has("scp"):
+	case !t.claims.Has("scp"): // only of OpenID providers at large: others' users always have it
 		id.Scopes = t.list("scope")
 	default:
 		id.Scopes = t.list("scp")
