@@ -1,10 +1,15 @@
 package auth
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -98,6 +103,7 @@ func TestJW08NoKeysAtAllIsUnavailable(t *testing.T) {
 		p.Down.Store(true)
 		require.Error(t, v.Prime(t.Context()))
 		for range 100 {
+			time.Sleep(5 * time.Millisecond)
 			_, err := v.Verify(t.Context(), p.Token(nil, nil))
 			require.ErrorIs(t, err, ErrUnavailable)
 			require.NotErrorIs(t, err, ErrInvalidToken)
@@ -108,6 +114,50 @@ func TestJW08NoKeysAtAllIsUnavailable(t *testing.T) {
 		_, err := v.Verify(t.Context(), p.Token(nil, nil))
 		require.NoError(t, err, "and it comes back by itself")
 	})
+}
+
+// A key signs with the algorithms of its kind and size, whatever a token says.
+func TestJW02AKeyFitsItsAlgorithms(t *testing.T) {
+	t.Parallel()
+	curve := func(c elliptic.Curve) crypto.PublicKey {
+		key, err := ecdsa.GenerateKey(c, rand.Reader)
+		require.NoError(t, err)
+		return &key.PublicKey
+	}
+	edwards, _, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	for fits, key := range map[string]crypto.PublicKey{
+		"RS256 RS384 RS512 PS256 PS384 PS512": &forge.RSA().PublicKey,
+		"ES256":                               curve(elliptic.P256()),
+		"ES384":                               curve(elliptic.P384()),
+		"ES512":                               curve(elliptic.P521()),
+		"EdDSA":                               edwards,
+		"":                                    []byte("a secret"),
+	} {
+		for _, alg := range knownAlgorithms {
+			assert.Equal(t, slices.Contains(strings.Fields(fits), alg), publicKey{PublicKey: key}.fits(alg), "%T %s", key, alg)
+		}
+		assert.False(t, publicKey{PublicKey: key, alg: "RS1"}.fits("RS256"), "it is for another one")
+	}
+}
+
+// The algorithms beside the usual ones, for who lists them.
+func TestJW02AnIssuersOwnAlgorithms(t *testing.T) {
+	t.Parallel()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	p := forge.Listen(t, "")
+	p.Publish(object{"kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": forge.Base64(public)}, forge.RSAKey("rsa", forge.RSA()))
+	issuer := issuerOf(p)
+	issuer.Algorithms = []string{"EdDSA", "RS512"}
+	v := verifier(t, http.DefaultClient, issuer)
+	input := forge.Base64([]byte(`{"alg":"EdDSA","kid":"ed"}`)) + "." + forge.Base64([]byte(forge.Text(p.Claims(nil))))
+	_, err = v.Verify(t.Context(), input+"."+forge.Base64(ed25519.Sign(private, []byte(input))))
+	require.NoError(t, err)
+	_, err = v.Verify(t.Context(), p.Token(object{"alg": "RS512"}, nil))
+	require.NoError(t, err)
+	_, err = v.Verify(t.Context(), p.Token(nil, nil))
+	require.ErrorContains(t, err, "algorithm not accepted")
 }
 
 // What an issuer publishes is believed only as far as it must be.
