@@ -129,7 +129,7 @@ func (w *world) token(t *testing.T, customer string) string {
 // call is one request; empty fields are not sent.
 type call struct {
 	method, path, token, key string
-	prefer                   string
+	prefer, ifMatch          string
 	body                     any
 }
 
@@ -164,6 +164,9 @@ func (s *service) request(ctx context.Context, c call) (*http.Request, error) {
 	}
 	if c.prefer != "" {
 		req.Header.Set("Prefer", c.prefer)
+	}
+	if c.ifMatch != "" {
+		req.Header.Set("If-Match", c.ifMatch)
 	}
 	return req, nil
 }
