@@ -17,6 +17,7 @@ import (
 type commands struct {
 	Run      runCommand      `cmd:"" help:"Run the whole stack until Ctrl-C: PostgreSQL, Redis, token issuer, host and handler."`
 	Token    tokenCommand    `cmd:"" help:"Print an access token of the running stack."`
+	Rotate   rotateCommand   `cmd:"" help:"Have the running stack's token issuer sign with its next key."`
 	Seed     seedCommand     `cmd:"" help:"Import a CSV or JSON catalog into the running stack's database."`
 	Reset    resetCommand    `cmd:"" help:"Delete the stack's data."`
 	Package  packageCommand  `cmd:"" help:"Build dist/, the script root that Azure runs (linux/amd64)."`

@@ -1,6 +1,9 @@
 package auth
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -64,4 +67,25 @@ func TestPoliciesAreFoundByName(t *testing.T) {
 	assert.False(t, ok)
 	Policies()[0].Scope = "changed"
 	assert.Equal(t, AnyToken, Policies()[0], "the table is nobody's to change")
+}
+
+// docs/security.md shows the table as it is.
+func TestThePagesTableIsThePolicies(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../../docs/security.md")
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(raw), "\n## Who may do what\n")
+	require.True(t, found)
+	section, _, _ = strings.Cut(section, "\n## ")
+	var shown []string
+	for line := range strings.SplitSeq(section, "\n") {
+		if strings.HasPrefix(line, "| `") {
+			shown = append(shown, strings.ReplaceAll(line, "`", ""))
+		}
+	}
+	var want []string
+	for _, p := range Policies() {
+		want = append(want, fmt.Sprintf("| %s | %s | %s | %s |", p.Name, p.Scope, p.Role, p.Reach))
+	}
+	assert.Equal(t, want, shown)
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -101,4 +102,30 @@ func TestJW06IssuersSideBySideOverHTTP(t *testing.T) {
 		assert.Equal(t, http.StatusUnauthorized, got.status)
 		assert.Contains(t, string(got.body), says)
 	}
+}
+
+// TestJW09RotationOverHTTP: a key that was published ahead is taken at once, one that nobody has seen after one look, and
+// tokens of keys that are gone are worth nothing from then on.
+func TestJW09RotationOverHTTP(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.start(t, w.AppURL, host.Limits{})
+	status := func(token string) int {
+		got, err := s.send(t.Context(), call{method: http.MethodGet, path: "/api/v1/orders", token: token})
+		require.NoError(t, err)
+		return got.status
+	}
+	first := w.token(t, "ada")
+	require.Equal(t, http.StatusOK, status(first))
+	require.NoError(t, w.issuer.Rotate(false))
+	second := w.token(t, "ada")
+	require.Equal(t, http.StatusOK, status(second), "nobody had to look")
+	require.Equal(t, http.StatusOK, status(first), "the former key's tokens live on")
+
+	require.NoError(t, w.issuer.Rotate(true))
+	third := w.token(t, "ada")
+	require.Eventually(t, func() bool { return status(third) == http.StatusOK }, 30*time.Second, 500*time.Millisecond,
+		"the issuer is asked anew, though not more than once in ten seconds")
+	assert.Equal(t, http.StatusUnauthorized, status(first), "remembered or not")
+	assert.Equal(t, http.StatusUnauthorized, status(second))
 }

@@ -19,10 +19,16 @@ func (i *Issuer) Handler() http.Handler {
   curl -s %[1]s/token -d grant_type=client_credentials -d sub=customer-1 -d scope='order:read order:write'
 
 -d roles=admin adds app roles, -d email=a@b.example an address. Access tokens live for %[2]s; a refresh token
-(-d grant_type=refresh_token -d refresh_token=...) is good for one use within %[3]s.
+(-d grant_type=refresh_token -d refresh_token=...) is good for one use within %[3]s, and gives the next one. One that comes
+twice was copied: then none of its family is good any more.
 
   %[1]s/.well-known/openid-configuration
   %[1]s/jwks
+
+Keys rotate when they are told to: the next one, published ahead, signs from then on; tokens of the former stay good.
+
+  curl -s -X POST %[1]s/rotate
+  curl -s %[1]s/rotate -d emergency=true    all keys are replaced by ones that nobody has seen
 `, i.url, accessLife, refreshLife)
 	})
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
@@ -32,12 +38,29 @@ func (i *Issuer) Handler() http.Handler {
 			"token_endpoint_auth_methods_supported": []string{"none"},
 			"response_types_supported":              []string{}, // nobody signs in here: there is no page to do it on
 			"subject_types_supported":               []string{"public"},
-			"id_token_signing_alg_values_supported": []string{"RS256"},
+			"id_token_signing_alg_values_supported": []string{"RS256", "ES256"},
 		})
 	})
-	mux.HandleFunc("GET /jwks", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, i.public) })
+	mux.HandleFunc("GET /jwks", func(w http.ResponseWriter, _ *http.Request) { i.published(w) })
+	mux.HandleFunc("POST /rotate", func(w http.ResponseWriter, r *http.Request) {
+		if err := i.Rotate(r.PostFormValue("emergency") == "true"); err != nil {
+			answer(w, http.StatusInternalServerError, oauthError{"server_error", err.Error()})
+			return
+		}
+		i.published(w)
+	})
 	mux.HandleFunc("POST /token", i.token)
 	return mux
+}
+
+// published answers with the public keys, the one in use first.
+func (i *Issuer) published(w http.ResponseWriter) {
+	keys, err := i.keys.public()
+	if err != nil {
+		answer(w, http.StatusInternalServerError, oauthError{"server_error", err.Error()})
+		return
+	}
+	answer(w, http.StatusOK, keys)
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -16,7 +16,7 @@ type grant struct {
 // grants are the refresh tokens that are out. They live in memory: after a restart a client asks for a new pair.
 //
 // A refresh token is good for one use. Using it gives the next of its family; one that comes a second time was
-// copied, by whom nobody knows, so the whole family ends (OAuth 2.1, section 4.3.1).
+// copied, by whom nobody knows, so the whole family ends (RFC 9700, section 4.14.2).
 type grants struct {
 	mu       sync.Mutex
 	families map[string]*family

@@ -1,6 +1,6 @@
 // Package issuer is the token issuer of the local stack: OpenID Connect discovery, keys, and a token endpoint that
 // believes whatever it is told. It exists so that the service never has a way to switch authentication off. The
-// handler can't import it; a test sees to that.
+// handler can't be built with it; a test sees to that.
 //
 // Read Serve, then endpoint.go (what it answers), grants.go (refresh tokens) and keys.go.
 package issuer
@@ -14,8 +14,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/lestrrat-go/jwx/v3/jwa"
-	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/lestrrat-go/jwx/v3/jws"
 	"github.com/lestrrat-go/jwx/v3/jwt"
 )
@@ -30,7 +28,7 @@ const (
 
 // Options change what an issuer does; the zero value is right for tests.
 type Options struct {
-	// KeyFile keeps the signing key, so that tokens outlive a restart of the stack; "" makes one that is gone
+	// KeyFile keeps the signing keys, so that tokens outlive a restart of the stack; "" makes some that are gone
 	// with the issuer.
 	KeyFile  string
 	Audience string
@@ -39,22 +37,21 @@ type Options struct {
 // Issuer signs tokens for one address.
 type Issuer struct {
 	url, audience string
-	key           jwk.Key
-	public        jwk.Set
+	keys          *keyRing
 	grants        *grants
 	now           func() time.Time
 }
 
 // New makes an issuer that is reached at url.
 func New(url string, o Options) (*Issuer, error) {
-	key, public, err := keys(o.KeyFile)
+	keys, err := openKeys(o.KeyFile)
 	if err != nil {
 		return nil, err
 	}
 	if o.Audience == "" {
 		o.Audience = Audience
 	}
-	return &Issuer{url: url, audience: o.Audience, key: key, public: public, grants: newGrants(), now: time.Now}, nil
+	return &Issuer{url: url, audience: o.Audience, keys: keys, grants: newGrants(), now: time.Now}, nil
 }
 
 // Serve listens on addr and makes an issuer for it. stop ends it.
@@ -84,6 +81,9 @@ func (i *Issuer) Token(sub, scope string, roles ...string) (string, error) {
 	return i.sign(grant{sub: sub, scope: scope, roles: roles})
 }
 
+// Rotate has the issuer sign with its next key, or in an emergency with one that nobody has seen.
+func (i *Issuer) Rotate(emergency bool) error { return i.keys.rotate(emergency) }
+
 // sign makes an access token as RFC 9068 describes it, with Entra ID's names for scopes and roles.
 func (i *Issuer) sign(g grant) (string, error) {
 	now := i.now()
@@ -106,7 +106,8 @@ func (i *Issuer) sign(g grant) (string, error) {
 	if err := headers.Set(jws.TypeKey, "at+jwt"); err != nil {
 		return "", fmt.Errorf("making a token: %w", err)
 	}
-	signed, err := jwt.Sign(token, jwt.WithKey(jwa.RS256(), i.key, jws.WithProtectedHeaders(headers)))
+	key := i.keys.current()
+	signed, err := jwt.Sign(token, jwt.WithKey(algorithm(key), key, jws.WithProtectedHeaders(headers)))
 	if err != nil {
 		return "", fmt.Errorf("signing a token: %w", err)
 	}

@@ -1,7 +1,11 @@
 package issuer
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/url"
@@ -12,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/lestrrat-go/jwx/v3/jws"
 	"github.com/lestrrat-go/jwx/v3/jwt"
@@ -280,7 +285,7 @@ func TestTokensOutliveARestart(t *testing.T) {
 	require.NoError(t, err)
 	after, err := New("http://127.0.0.1:7072", Options{KeyFile: file})
 	require.NoError(t, err)
-	_, err = jwt.Parse([]byte(text), jwt.WithKeySet(after.public))
+	_, err = jwt.Parse([]byte(text), jwt.WithKeySet(published(t, after)))
 	require.NoError(t, err)
 
 	info, err := os.Stat(file)
@@ -289,8 +294,111 @@ func TestTokensOutliveARestart(t *testing.T) {
 
 	stranger, err := New("http://127.0.0.1:7072", Options{})
 	require.NoError(t, err)
-	_, err = jwt.Parse([]byte(text), jwt.WithKeySet(stranger.public))
+	_, err = jwt.Parse([]byte(text), jwt.WithKeySet(published(t, stranger)))
 	require.Error(t, err, "another issuer's keys are others")
+}
+
+func published(t *testing.T, i *Issuer) jwk.Set {
+	t.Helper()
+	keys, err := i.keys.public()
+	require.NoError(t, err)
+	return keys
+}
+
+// ids are the published keys' names.
+func ids(t *testing.T, raw []byte) (out []string) {
+	t.Helper()
+	var doc struct {
+		Keys []struct {
+			ID  string `json:"kid"`
+			Alg string `json:"alg"`
+		} `json:"keys"`
+	}
+	require.NoError(t, json.Unmarshal(raw, &doc), "%s", raw)
+	for _, key := range doc.Keys {
+		out = append(out, key.Alg+" "+key.ID)
+	}
+	return out
+}
+
+func rotate(t *testing.T, i *Issuer, form url.Values) []string {
+	t.Helper()
+	res, err := http.PostForm(i.URL()+"/rotate", form)
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	raw, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return ids(t, raw)
+}
+
+// The next key is known to verifiers before it signs, and the former until it is rotated away.
+func TestRotationPublishesAheadAndKeepsTheFormerKey(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "issuer.pem")
+	i := serve(t, Options{KeyFile: file})
+	signedWith := func() string {
+		text, err := i.Token("customer-1", "order:read")
+		require.NoError(t, err)
+		_, header := verify(t, i, text)
+		alg, _ := header.Algorithm()
+		id, _ := header.KeyID()
+		return alg.String() + " " + id
+	}
+	first := ids(t, get(t, i.URL()+"/jwks"))
+	require.Len(t, first, 2)
+	assert.Equal(t, first[0], signedWith())
+	old, err := i.Token("customer-1", "order:read")
+	require.NoError(t, err)
+
+	second := rotate(t, i, nil)
+	require.Len(t, second, 3)
+	assert.Equal(t, first[1], second[0], "the one that was published ahead")
+	assert.Equal(t, first[0], second[2], "the former one")
+	assert.Equal(t, second[0], signedWith())
+	assert.NotEqual(t, strings.Fields(second[0])[0], strings.Fields(first[0])[0], "another kind of key")
+	verify(t, i, old)
+
+	again, err := New(i.URL(), Options{KeyFile: file})
+	require.NoError(t, err)
+	raw, err := json.Marshal(published(t, again))
+	require.NoError(t, err)
+	assert.Equal(t, second, ids(t, raw), "a restart changes nothing")
+
+	third := rotate(t, i, nil)
+	assert.NotContains(t, third, first[0], "two rotations on, it is gone")
+	_, err = jwt.Parse([]byte(old), jwt.WithKeySet(published(t, i)))
+	require.Error(t, err)
+}
+
+func TestAnEmergencyReplacesAllKeys(t *testing.T) {
+	t.Parallel()
+	i := serve(t, Options{})
+	known := append(ids(t, get(t, i.URL()+"/jwks")), rotate(t, i, nil)...)
+	fresh := rotate(t, i, url.Values{"emergency": {"true"}})
+	require.Len(t, fresh, 2)
+	for _, id := range fresh {
+		assert.NotContains(t, known, id)
+	}
+	text, err := i.Token("customer-1", "order:read")
+	require.NoError(t, err)
+	verify(t, i, text)
+}
+
+// Files of before there were several keys hold one.
+func TestAKeyFileOfOneKeyIsRead(t *testing.T) {
+	t.Parallel()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "issuer.pem")
+	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}), 0o600))
+	i, err := New("http://127.0.0.1:7072", Options{KeyFile: file})
+	require.NoError(t, err)
+	text, err := i.Token("customer-1", "order:read")
+	require.NoError(t, err)
+	_, err = jwt.Parse([]byte(text), jwt.WithKey(jwa.RS256(), &key.PublicKey))
+	require.NoError(t, err, "it is the one in use")
+	assert.Equal(t, 2, published(t, i).Len())
 }
 
 func TestADamagedKeyFileIsNamed(t *testing.T) {
@@ -313,5 +421,7 @@ func TestADamagedKeyFileIsNamed(t *testing.T) {
 func TestItExplainsItself(t *testing.T) {
 	t.Parallel()
 	i := serve(t, Options{})
-	assert.Contains(t, string(get(t, i.URL()+"/")), "curl -s "+i.URL()+"/token")
+	page := string(get(t, i.URL()+"/"))
+	assert.Contains(t, page, "curl -s "+i.URL()+"/token")
+	assert.Contains(t, page, "curl -s -X POST "+i.URL()+"/rotate")
 }
