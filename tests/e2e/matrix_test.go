@@ -55,6 +55,7 @@ var rights = map[string]right{
 		return request{call: call{method: http.MethodPost, path: "/api/v1/orders", body: draft(caller, map[string]int{m.product: 1})}}
 	}},
 	"read-order-request": {"order:write", "", own, 200, func(t *testing.T, m *matrix, _ string) request {
+		t.Helper()
 		placed := m.as(t, m.ada, call{method: http.MethodPost, path: "/api/v1/orders", prefer: "respond-async", body: draft(m.customer, map[string]int{m.product: 1})}, 202)
 		path := placed.header.Get("Location")
 		return request{call{method: http.MethodGet, path: path}, path[strings.LastIndex(path, "/")+1:], ""}
@@ -80,6 +81,7 @@ var rights = map[string]right{
 	"replay-webhook":          {"webhook:manage", "", ownOrAdmin, 202, webhook(http.MethodPost, "/replay", map[string]any{"status": "dead"})},
 	"list-webhook-deliveries": {"webhook:manage", "", ownOrAdmin, 200, webhook(http.MethodGet, "/deliveries", nil)},
 	"read-webhook-delivery": {"webhook:manage", "", ownOrAdmin, 200, func(t *testing.T, m *matrix, caller string) request {
+		t.Helper()
 		r := webhook(http.MethodGet, "", nil)(t, m, caller)
 		sent := m.as(t, m.ada, call{method: http.MethodPost, path: r.path + "/test", body: map[string]any{}}, 202)
 		r.path = sent.header.Get("Location")
@@ -104,6 +106,7 @@ func post(path string, body any) asker {
 
 func product(method, below string, body any) asker {
 	return func(t *testing.T, m *matrix, _ string) request {
+		t.Helper()
 		id := m.world.Product(t, 5).String()
 		path := "/api/v1/products/" + id
 		c := call{method: method, path: path + below, body: body}
@@ -116,6 +119,7 @@ func product(method, below string, body any) asker {
 
 func cart(method, below string) asker {
 	return func(t *testing.T, m *matrix, _ string) request {
+		t.Helper()
 		path := m.as(t, m.ada, call{method: http.MethodPost, path: "/api/v1/carts", body: map[string]any{"sessionId": "ada's"}}, 201).header.Get("Location")
 		item := map[string]any{"productId": m.product, "quantity": 2}
 		m.as(t, m.ada, call{method: http.MethodPut, path: path + "/items", body: item}, 200)
@@ -129,6 +133,7 @@ func cart(method, below string) asker {
 
 func order(method, below string, body any) asker {
 	return func(t *testing.T, m *matrix, _ string) request {
+		t.Helper()
 		path := m.as(t, m.ada, call{method: http.MethodPost, path: "/api/v1/orders", body: draft(m.customer, map[string]int{m.product: 1})}, 201).header.Get("Location")
 		return request{call{method: method, path: path + below, body: body}, path[strings.LastIndex(path, "/")+1:], path}
 	}
@@ -136,6 +141,7 @@ func order(method, below string, body any) asker {
 
 func webhook(method, below string, body any) asker {
 	return func(t *testing.T, m *matrix, _ string) request {
+		t.Helper()
 		made := m.as(t, m.ada, call{method: http.MethodPost, path: "/api/v1/webhooks/register", body: map[string]any{
 			"url": "http://127.0.0.1:9/hook", "events": []string{"product.stock_depleted.v1"},
 		}}, 201)
