@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/company/order-catalog-service/functions/catalog"
@@ -164,8 +165,9 @@ func (s *stack) startIssuer(context.Context, func(string)) (string, error) {
 		s.env["AUTH_ISSUER"] = s.given.issuer
 		return "the one of AUTH_ISSUER", nil
 	}
+	audience, _, _ := strings.Cut(os.Getenv("AUTH_AUDIENCE"), ",") // any of those that the handler accepts
 	i, stop, err := issuer.Serve("127.0.0.1:"+strconv.Itoa(s.ports.IssuerPort),
-		issuer.Options{KeyFile: s.root.local("issuer.pem"), Audience: os.Getenv("AUTH_AUDIENCE")})
+		issuer.Options{KeyFile: s.root.local("issuer.pem"), Audience: audience})
 	if err != nil {
 		return "", err
 	}
