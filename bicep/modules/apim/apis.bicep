@@ -131,6 +131,35 @@ resource rest 'Microsoft.ApiManagement/service/apis@2024-05-01' = {
   }
 }
 
+@description('GraphQL, passed through: the service has its own limits, the schema here lets the gateway refuse what is none of it.')
+resource graphql 'Microsoft.ApiManagement/service/apis@2024-05-01' = {
+  parent: service
+  name: 'orders-graphql'
+  properties: {
+    displayName: 'Order & Catalog, GraphQL'
+    type: 'graphql'
+    apiType: 'graphql'
+    path: 'graphql'
+    protocols: ['https']
+    serviceUrl: 'https://${stable[0].host}/graphql'
+    subscriptionRequired: true
+  }
+
+  resource schema 'schemas' = {
+    name: 'graphql'
+    properties: {
+      contentType: 'application/vnd.ms-azure-apim.graphql.schema'
+      document: { value: loadTextContent('../../../infra/apim/schema.graphql') }
+    }
+  }
+
+  resource policy 'policies' = {
+    name: 'policy'
+    properties: { format: 'xml', value: loadTextContent('../../../infra/apim/policies/graphql.xml') }
+    dependsOn: [backendPools, schema]
+  }
+}
+
 @description('Pages need no subscription: a problem\'s page must open in the browser of who met it.')
 resource pages 'Microsoft.ApiManagement/service/apis@2024-05-01' = [
   for page in publicPages: {
@@ -184,6 +213,11 @@ resource storefront 'Microsoft.ApiManagement/service/products@2024-05-01' = {
   resource restLink 'apiLinks' = {
     name: 'orders-v1'
     properties: { apiId: rest.id }
+  }
+
+  resource graphqlLink 'apiLinks' = {
+    name: 'orders-graphql'
+    properties: { apiId: graphql.id }
   }
 }
 
