@@ -22,7 +22,7 @@ const passwordFile = "superuser.password"
 // superuser of PostgreSQL can run programs, so that one needs the password; the stack's two roles can't do more
 // than read and write the demo shop, and connection strings without secrets can be pasted.
 const whoMayLogIn = `host all ` + superuser + ` 127.0.0.1/32 scram-sha-256
-host all ` + Owner + `,` + App + ` 127.0.0.1/32 trust
+host all +` + Owner + `,` + App + ` 127.0.0.1/32 trust
 `
 
 // initialise makes a cluster where there is none and returns its superuser's password. It is made beside its
