@@ -20,6 +20,8 @@ import (
 // config is everything the process reads from its environment, and the only place where it does.
 type config struct {
 	Port int `env:"FUNCTIONS_CUSTOMHANDLER_PORT" envDefault:"8080"`
+	// Set by AWS Lambda, where nothing listens: events are asked for at this address.
+	LambdaRuntime string `env:"AWS_LAMBDA_RUNTIME_API"`
 
 	DatabaseURL           string   `env:"DATABASE_URL,required,notEmpty"`
 	MigrationsDatabaseURL string   `env:"MIGRATIONS_DATABASE_URL"`

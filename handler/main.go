@@ -2,7 +2,7 @@
 // everything to, HTTP requests as they came and timer and Service Bus invocations in a JSON envelope.
 //
 // Read routes.go for all that it answers, wiring.go for what it is made of, envelope.go for how triggers arrive
-// and config.go for its settings.
+// and config.go for its settings. On AWS Lambda, lambda.go stands where the host does.
 package main
 
 import (
@@ -59,6 +59,16 @@ func run(ctx context.Context, environment map[string]string) error {
 	}
 	logger := telemetry.Logger(os.Stdout, c.LogLevel)
 	slog.SetDefault(logger)
+	if c.LambdaRuntime != "" {
+		s, err := wire(ctx, c, logger)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		s.start(ctx)
+		s.serveLambda(ctx)
+		return errors.New("AWS Lambda's runtime interface has gone")
+	}
 	var listen net.ListenConfig
 	listener, err := listen.Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(c.Port)))
 	if err != nil {
