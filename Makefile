@@ -57,7 +57,7 @@ k6: ## Send Black Friday to a running stack (make run): make k6 RATE=500 DURATIO
 soak: ## Kill drains and broker at random for two minutes, then check the books
 	@export SOAK=2m; $(LOCAL) services -- go test -count=1 -v ./tests/soak
 
-package: ## Build dist/, the script root that Azure runs
+package: ## Build dist/, the script root that Azure runs, and bin/order-catalog.zip
 	@$(LOCAL) package
 
 start: ## Run dist/ under Azure Functions Core Tools

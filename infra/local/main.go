@@ -20,7 +20,7 @@ type commands struct {
 	Rotate   rotateCommand   `cmd:"" help:"Have the running stack's token issuer sign with its next key."`
 	Seed     seedCommand     `cmd:"" help:"Import a CSV or JSON catalog into the running stack's database."`
 	Reset    resetCommand    `cmd:"" help:"Delete the stack's data."`
-	Package  packageCommand  `cmd:"" help:"Build dist/, the script root that Azure runs (linux/amd64)."`
+	Package  packageCommand  `cmd:"" help:"Build dist/, the script root that Azure runs (linux/amd64), and the zip that is deployed."`
 	Start    startCommand    `cmd:"" help:"Run the stack with dist/ under Azure Functions Core Tools."`
 	Services servicesCommand `cmd:"" help:"Run a command with a throw-away PostgreSQL and Redis."`
 }

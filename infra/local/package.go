@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,13 +20,16 @@ import (
 
 // packageCommand is `make package`.
 type packageCommand struct {
-	Version string `default:"dev" help:"What the handler calls itself."`
+	Version string `help:"What the handler calls itself; the commit when not given."`
 }
 
 // Run builds for where Azure runs it, stages, and prints what came out.
 func (c *packageCommand) Run(root checkout) error {
 	ctx, stop := untilAskedToStop()
 	defer stop()
+	if c.Version == "" {
+		c.Version = root.commit(ctx)
+	}
 	binary := root.local("bin", "handler-linux-amd64")
 	if err := stage.Build(ctx, string(root), binary, stage.BuildOptions{GOOS: "linux", GOARCH: "amd64", Version: c.Version}); err != nil {
 		return err
@@ -52,7 +56,37 @@ func (c *packageCommand) Run(root checkout) error {
 		return fmt.Errorf("reading %s: %w", dist, err)
 	}
 	fmt.Printf("%12d  in all\n", total)
+	// Last, so that whatever was put into dist/ is in it.
+	zipped, err := stage.Zip(dist, root.zip())
+	if err != nil {
+		return err
+	}
+	name, err := filepath.Rel(string(root), zipped.Path)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%12d  %s (version %s)\nsha256 %s\n", zipped.Size, name, c.Version, zipped.SHA256)
 	return nil
+}
+
+// zip is what is deployed.
+func (c checkout) zip() string { return filepath.Join(string(c), "bin", "order-catalog.zip") }
+
+// commit names what is built, and says when it is not what was committed. Without git it is nothing that anybody knows.
+func (c checkout) commit(ctx context.Context) string {
+	git := func(args ...string) (string, error) {
+		cmd := exec.CommandContext(ctx, "git", append([]string{"-C", string(c)}, args...)...) //nolint:gosec // our own arguments
+		out, err := cmd.Output()
+		return strings.TrimSpace(string(out)), err
+	}
+	hash, err := git("rev-parse", "--short=12", "HEAD")
+	if err != nil {
+		return "dev"
+	}
+	if changed, err := git("status", "--porcelain", "--untracked-files=no"); err != nil || changed != "" {
+		hash += "-dirty"
+	}
+	return hash
 }
 
 // dist is the folder that is zipped and deployed, and that Core Tools run.

@@ -74,6 +74,12 @@ type service struct {
 // environment.
 func (w *world) start(t *testing.T, databaseURL string, limits host.Limits, settings ...string) *service {
 	t.Helper()
+	return w.startAt(t, scriptRoot, databaseURL, limits, settings...)
+}
+
+// startAt is start for another staged app.
+func (w *world) startAt(t *testing.T, scriptRoot, databaseURL string, limits host.Limits, settings ...string) *service {
+	t.Helper()
 	redis := os.Getenv("TEST_REDIS_URL")
 	require.NotEmpty(t, redis, "TEST_REDIS_URL is not set: run `make test`")
 	logger := slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))

@@ -3,7 +3,7 @@
 //
 // The repository keeps each function.json beside its slice's code, however deep; the host looks one level deep only.
 // So functions/orders/queued/function.json becomes orders-queued/function.json, beside host.json and the handler
-// that host.json names. Read Stage, then Build.
+// that host.json names. Read Stage, then Build, then Zip.
 package stage
 
 import (
@@ -211,7 +211,8 @@ func Build(ctx context.Context, repo, out string, options BuildOptions) error {
 		}
 		flags += " -X main.version=" + options.Version
 	}
-	args := []string{"build", "-trimpath", "-ldflags", flags, "-o", out}
+	// What git knows is not in the binary, so a commit built in another checkout has the same bytes; the version says it.
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", out}
 	if len(options.Tags) > 0 {
 		args = append(args, "-tags", strings.Join(options.Tags, ","))
 	}

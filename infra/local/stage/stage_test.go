@@ -1,12 +1,16 @@
 package stage_test
 
 import (
+	"archive/zip"
+	"crypto/sha256"
 	"debug/elf"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -127,4 +131,41 @@ func TestBuild(t *testing.T) {
 	write(t, repo, map[string]string{"handler/plain.go": "package main\n\nconst extra = nothing\n"})
 	require.ErrorContains(t, stage.Build(t.Context(), repo, out, stage.BuildOptions{}), "undefined: nothing")
 	require.ErrorContains(t, stage.Build(t.Context(), repo, out, stage.BuildOptions{Version: "a b"}), "holds a blank")
+}
+
+// TestZip packs one folder twice, the second time with other dates and modes, and looks at what is in it.
+func TestZip(t *testing.T) {
+	t.Parallel()
+	dist := t.TempDir()
+	write(t, dist, map[string]string{"host.json": "{}", "a/function.json": "{}", "a-b/function.json": "{}", "handler": "elf", "local.settings.json": "mine"})
+	require.NoError(t, os.Chmod(filepath.Join(dist, "handler"), 0o700)) //nolint:gosec // it is to be executed
+	out := filepath.Join(t.TempDir(), "new", "app.zip")
+	first, err := stage.Zip(dist, out)
+	require.NoError(t, err)
+	content, err := os.ReadFile(out) //nolint:gosec // made above
+	require.NoError(t, err)
+	assert.Equal(t, fmt.Sprintf("%x", sha256.Sum256(content)), first.SHA256)
+	assert.Equal(t, int64(len(content)), first.Size)
+
+	require.NoError(t, os.Chtimes(filepath.Join(dist, "host.json"), time.Now(), time.Unix(1e9, 0)))
+	require.NoError(t, os.Chmod(filepath.Join(dist, "handler"), 0o755)) //nolint:gosec // as above
+	again, err := stage.Zip(dist, out)
+	require.NoError(t, err)
+	assert.Equal(t, first, again)
+
+	archive, err := zip.OpenReader(out)
+	require.NoError(t, err)
+	defer func() { _ = archive.Close() }()
+	modes := map[string]os.FileMode{}
+	for _, f := range archive.File {
+		modes[f.Name] = f.Mode()
+	}
+	assert.Equal(t, map[string]os.FileMode{"host.json": 0o644, "a/function.json": 0o644, "a-b/function.json": 0o644, "handler": 0o755}, modes)
+
+	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(dist, "link")))
+	_, err = stage.Zip(dist, out)
+	require.ErrorContains(t, err, "is no file")
+	left, err := os.ReadFile(out) //nolint:gosec // made above
+	require.NoError(t, err)
+	assert.Equal(t, content, left, "a failure leaves the old one")
 }
