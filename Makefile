@@ -1,12 +1,13 @@
 # The commands of this repository. `make` alone lists them.
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ACTIONLINT := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 # Built and put in make's place, not "go run": who kills make ends the stack with it. With the flags of the
 # handler's own build, so that a first start compiles what both need once.
 LOCAL := { test -x .local/bin/local || echo 'Building the local stack: the first time takes a minute or two.' >&2; } && CGO_ENABLED=0 go build -trimpath -o .local/bin/local ./infra/local && exec .local/bin/local
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench k6 soak package start token seed reset lint fmt fuzz
+.PHONY: help run test check bench k6 soak package start token seed reset lint fmt fuzz azure
 
 help: ## List these targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -28,6 +29,7 @@ check: ## What CI runs: format, vet, lint, tidy, tests, fuzz targets, package
 
 lint: ## Run the linters
 	$(LINT) run ./...
+	$(ACTIONLINT) .github/workflows/*.yml
 
 fmt: ## Format the code
 	$(LINT) fmt ./...
@@ -56,6 +58,10 @@ k6: ## Send Black Friday to a running stack (make run): make k6 RATE=500 DURATIO
 
 soak: ## Kill drains and broker at random for two minutes, then check the books
 	@export SOAK=2m; $(LOCAL) services -- go test -count=1 -v ./tests/soak
+
+azure: ## Bring up to date what is made from the code: the gateway's document and the snapshots of what Bicep deploys
+	UPDATE=1 go test -count=1 -run 'TheGatewayPublishesTheCodesOperations' ./handler
+	UPDATE=1 go test -count=1 -run 'TheGraphQLAPIIsTheSlicesOwn|SnapshotsAreWhatBicepWouldDeploy' ./tests/azure
 
 package: ## Build dist/, the script root that Azure runs, and bin/order-catalog.zip
 	@$(LOCAL) package

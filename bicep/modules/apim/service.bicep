@@ -151,6 +151,8 @@ resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' 
   scope: service
   properties: {
     workspaceId: workspaceId
+    // In tables of their own: the canary's gate reads ApiManagementGatewayLogs.
+    logAnalyticsDestinationType: 'Dedicated'
     logs: [{ categoryGroup: 'allLogs', enabled: true }]
     metrics: [{ category: 'AllMetrics', enabled: true }]
   }
