@@ -65,8 +65,8 @@ func resolved(t *testing.T, value string) string {
 	if text == nil {
 		return "https://example.com" // a reference to one property, such as an address
 	}
-	if strings.HasPrefix(text[1], "{0}") {
-		text[1] = strings.Replace(text[1], "{0}", "https://example.com/", 1)
+	if text[1] == "{0}{1}/v2.0" { // the issuer of the tenant that deploys
+		text[1] = strings.Replace(text[1], "{0}", "https://login.microsoftonline.com/", 1)
 	}
-	return strings.NewReplacer("{0}", "x", "{1}", "example.com").Replace(text[1])
+	return strings.NewReplacer("{0}", "x", "{1}", "7f1c9d42-0000-4000-8000-000000000001").Replace(text[1])
 }

@@ -119,6 +119,7 @@ var platformSettings = []string{
 // leftAlone are variables that the handler reads and Azure's apps don't set, and why.
 var leftAlone = map[string]string{
 	"FUNCTIONS_CUSTOMHANDLER_PORT": "the host sets it", "AWS_LAMBDA_RUNTIME_API": "AWS sets it", "WEBSITE_SITE_NAME": "Azure sets it", "SERVICEBUS_CONNECTION": "an identity is used",
+	"AUTH_ISSUERS":           "there is one issuer, in the settings of its own",
 	"WEBHOOK_ALLOW_LOOPBACK": "for a developer's machine", "REDLOCK_URLS": "there is one Redis in a region",
 	"DB_POOL_ORDERS": defaultFits, "DB_POOL_READS": defaultFits, "DB_POOL_BACKGROUND": defaultFits, "DB_POOL_DRAIN": defaultFits, "DB_ACQUIRE_TIMEOUT": defaultFits,
 	"ADMISSION_MIN": defaultFits, "ADMISSION_MAX": defaultFits, "ADMISSION_START": defaultFits, "ADMISSION_TARGET": defaultFits, "ADMISSION_WAIT": defaultFits,
