@@ -44,7 +44,8 @@ func TestPrometheusAlertsAreTheFiles(t *testing.T) {
 	for _, promised := range []string{"HighErrorRate", "HighP95Latency", "OutboxBacklog"} {
 		assert.Contains(t, names, promised)
 	}
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		deployed := s.the(t, "Microsoft.AlertsManagement/prometheusRuleGroups", "").list("rules")
 		require.Len(t, deployed, len(rules))
 		for i, want := range rules {
@@ -82,7 +83,8 @@ func TestPlatformAlertsAreTheFiles(t *testing.T) {
 		"redis": "Microsoft.Cache/redisEnterprise", "gateway": "Microsoft.ApiManagement/service", "gatewayClassic": "Microsoft.ApiManagement/service",
 		"gatewayV2": "Microsoft.ApiManagement/service", "vault": "Microsoft.KeyVault/vaults", "frontDoor": "Microsoft.Cdn/profiles",
 	}
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		absent := map[string]bool{"replica": s.environment != "prod", "gatewayClassic": s.environment != "prod", "gatewayV2": s.environment == "prod"}
 		deployed := map[string]resource{}
 		for _, r := range s.all("Microsoft.Insights/metricAlerts") {

@@ -34,7 +34,7 @@ func functions(t *testing.T) (list []function) {
 		if err != nil || filepath.Base(path) != "function.json" {
 			return err
 		}
-		raw, err := os.ReadFile(path) //nolint:gosec // the repository's own file
+		raw, err := os.ReadFile(path)
 		if err != nil {
 			return err
 		}
@@ -137,7 +137,8 @@ func TestSettingsAreTheHandlersOwn(t *testing.T) {
 	for name := range leftAlone {
 		assert.Contains(t, reads, name, "the handler doesn't read it: take it out of the list")
 	}
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		for _, app := range appSettings(t, s) {
 			for name := range app.Properties {
 				if slices.Contains(platformSettings, name) || strings.HasPrefix(name, "AzureWebJobs.") {
@@ -172,7 +173,8 @@ func TestMessagesStartFunctionsInOneAppOnly(t *testing.T) {
 			triggered = append(triggered, "AzureWebJobs."+f.name+".Disabled")
 		}
 	}
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		for _, app := range appSettings(t, s) {
 			var disabled []string
 			for name, value := range app.Properties {
@@ -217,7 +219,8 @@ func TestEntitiesAreTheCodesOwn(t *testing.T) {
 		}
 		return out
 	}
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		var queues, topics, subscriptions []string
 		properties := map[string]map[string]any{}
 		for _, kind := range []string{"queues", "topics", "topics/subscriptions"} {

@@ -101,6 +101,6 @@ func TestTheCostPageCountsWhatIsDeployed(t *testing.T) {
 		assert.Len(t, rows, len(have)+1, "logs are an estimate; the rest is counted")
 		budget := number(t, s.the(t, "Microsoft.Consumption/budgets", "").at("amount"))
 		assert.Greater(t, float64(budget), said[i], "the budget would be spent before the first request")
-		assert.Regexp(t, regexp.MustCompile(strconv.Itoa(budget/1000)+`,`+strconv.Itoa(budget%1000 + 1000)[1:]), page)
+		assert.Contains(t, page, strconv.Itoa(budget/1000)+`,`+strconv.Itoa(budget%1000 + 1000)[1:])
 	}
 }

@@ -82,7 +82,7 @@ LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('CREATE ROLE %I LOGIN', who); RETURN
 
 func sqlFile(t *testing.T, name string) string {
 	t.Helper()
-	raw, err := os.ReadFile("../../infra/database/" + name) //nolint:gosec // the repository's own file
+	raw, err := os.ReadFile("../../infra/database/" + name)
 	require.NoError(t, err)
 	return string(raw)
 }

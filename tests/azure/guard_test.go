@@ -19,8 +19,12 @@ var switchedOff = map[string][]struct {
 	want any
 }{
 	"Microsoft.Storage/storageAccounts": {
-		{"publicNetworkAccess", "Disabled"}, {"networkAcls.defaultAction", "Deny"}, {"allowSharedKeyAccess", false},
-		{"allowBlobPublicAccess", false}, {"minimumTlsVersion", "TLS1_2"}, {"supportsHttpsTrafficOnly", true},
+		{"publicNetworkAccess", "Disabled"},
+		{"networkAcls.defaultAction", "Deny"},
+		{"allowSharedKeyAccess", false},
+		{"allowBlobPublicAccess", false},
+		{"minimumTlsVersion", "TLS1_2"},
+		{"supportsHttpsTrafficOnly", true},
 	},
 	"Microsoft.KeyVault/vaults": {
 		{"publicNetworkAccess", "Disabled"}, {"networkAcls.defaultAction", "Deny"}, {"enableRbacAuthorization", true}, {"enablePurgeProtection", true},
@@ -34,8 +38,13 @@ var switchedOff = map[string][]struct {
 	"Microsoft.App/managedEnvironments":         {{"publicNetworkAccess", "Disabled"}, {"vnetConfiguration.internal", true}},
 	// The deployment site stays reachable, for Entra tokens only; the app itself answers to its private endpoint alone.
 	"Microsoft.Web/sites": {
-		{"httpsOnly", true}, {"siteConfig.ipSecurityRestrictionsDefaultAction", "Deny"}, {"siteConfig.scmIpSecurityRestrictionsUseMain", false},
-		{"siteConfig.ipSecurityRestrictions", nil}, {"siteConfig.minTlsVersion", "1.2"}, {"siteConfig.scmMinTlsVersion", "1.2"}, {"siteConfig.ftpsState", "Disabled"},
+		{"httpsOnly", true},
+		{"siteConfig.ipSecurityRestrictionsDefaultAction", "Deny"},
+		{"siteConfig.scmIpSecurityRestrictionsUseMain", false},
+		{"siteConfig.ipSecurityRestrictions", nil},
+		{"siteConfig.minTlsVersion", "1.2"},
+		{"siteConfig.scmMinTlsVersion", "1.2"},
+		{"siteConfig.ftpsState", "Disabled"},
 	},
 	"Microsoft.Web/sites/basicPublishingCredentialsPolicies": {{"allow", false}},
 	"Microsoft.Insights/components":                          {{"DisableLocalAuth", true}},
@@ -51,7 +60,8 @@ var switchedOff = map[string][]struct {
 
 func TestNothingIsOpenThatNeedNotBe(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		for kind, properties := range switchedOff {
 			list := s.all(kind)
 			assert.NotEmpty(t, list, kind)
@@ -97,7 +107,8 @@ func TestWhatIsPrivateHasADoorInEachRegion(t *testing.T) {
 		"postgresqlServer": "privatelink.postgres.database.azure.com", "redisEnterprise": "privatelink.redis.azure.net",
 		"blob": "privatelink.blob.", "queue": "privatelink.queue.", "table": "privatelink.table.",
 	}
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		doors := map[string]bool{} // region, target and part
 		for _, e := range s.all("Microsoft.Network/privateEndpoints") {
 			for _, c := range e.list("privateLinkServiceConnections") {
@@ -174,7 +185,8 @@ func TestEveryIdentityHasJustItsRoles(t *testing.T) {
 		"id-dba-orders":  nil, // what it may do, PostgreSQL knows
 		"amg-ord":        {"Monitor/accounts: Monitoring Data Reader", "resource group: Monitoring Reader"},
 	}
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		have := map[string][]string{}
 		for _, identity := range s.all("Microsoft.ManagedIdentity/userAssignedIdentities") {
 			have[identity.Name] = nil
@@ -208,7 +220,8 @@ func TestEveryIdentityHasJustItsRoles(t *testing.T) {
 func TestNoSecretIsInATemplate(t *testing.T) {
 	t.Parallel()
 	forbidden := regexp.MustCompile(`(?i)listkeys|listcredentials|accountkey=|sharedaccesskey=|instrumentationkey=|administratorloginpassword|://[^/@\s"':]+:[^/@\s"']+@`)
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		for _, r := range s.resources {
 			text, err := json.Marshal(r.Properties)
 			require.NoError(t, err)

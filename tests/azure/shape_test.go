@@ -35,7 +35,8 @@ func TestNoTypeOrVersionIsOnItsWayOut(t *testing.T) {
 	least := map[string]string{"Microsoft.KeyVault/vaults": "2026-02-01"}
 	// The only preview: nothing newer knows category groups.
 	previews := []string{"Microsoft.Insights/diagnosticSettings"}
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		for _, r := range s.resources {
 			assert.Empty(t, gone[r.Type], "%s: use that instead", r.Type)
 			parts := version.FindStringSubmatch(r.APIVersion)
@@ -70,12 +71,13 @@ func TestEverythingIsTaggedAndWatched(t *testing.T) {
 		"Microsoft.OperationalInsights/workspaces", "Microsoft.ServiceBus/namespaces", "Microsoft.Storage/storageAccounts",
 		"Microsoft.Storage/storageAccounts/blobServices", "Microsoft.Web/sites",
 	}
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		watchedBy := map[string]bool{}
 		for _, d := range s.all("Microsoft.Insights/diagnosticSettings") {
 			target, _, _ := strings.Cut(d.ID, "/providers/Microsoft.Insights/diagnosticSettings/")
 			watchedBy[target] = true
-			assert.True(t, len(d.list("logs"))+len(d.list("metrics")) > 0, d.ID)
+			assert.Positive(t, len(d.list("logs"))+len(d.list("metrics")), d.ID)
 		}
 		for _, r := range s.resources {
 			if strings.Count(r.Type, "/") == 1 && !untagged.MatchString(r.Type) {
@@ -116,7 +118,8 @@ func TestZonesAreUsedWhereThereAreAny(t *testing.T) {
 // TestTheOtherRegionStandsBy: in production, and only there.
 func TestTheOtherRegionStandsBy(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		regions := map[bool]int{true: 2, false: 1}[s.environment == "prod"]
 		assert.Len(t, s.all("Microsoft.Resources/resourceGroups"), regions)
 		assert.Len(t, s.all("Microsoft.DBforPostgreSQL/flexibleServers"), regions)
@@ -151,7 +154,8 @@ func TestTheOtherRegionStandsBy(t *testing.T) {
 // TestSubnetsFitIntoTheirNetworkAndAreDelegated looks at what a deployment would only say after half an hour.
 func TestSubnetsFitIntoTheirNetworkAndAreDelegated(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		for _, network := range s.all("Microsoft.Network/virtualNetworks") {
 			space := netip.MustParsePrefix(network.at("addressSpace", "addressPrefixes").([]any)[0].(string))
 			var taken []netip.Prefix
@@ -200,7 +204,8 @@ func TestConnectionsFit(t *testing.T) {
 			groups++
 		}
 	}
-	each(t, func(t *testing.T, s snapshot) {
+	each(t, func(s snapshot) {
+		t := s.t
 		settings := map[string]int{}
 		for _, c := range s.all("Microsoft.DBforPostgreSQL/flexibleServers/configurations") {
 			_, name, _ := strings.Cut(c.Name, "/")

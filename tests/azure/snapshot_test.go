@@ -57,18 +57,19 @@ func (r resource) list(names ...string) (out []map[string]any) {
 }
 
 type snapshot struct {
+	t           *testing.T // of the test that looks at it
 	environment string
 	resources   []resource
 	outputs     map[string]any
 }
 
 // each runs a test on every environment's snapshot.
-func each(t *testing.T, test func(t *testing.T, s snapshot)) {
+func each(t *testing.T, test func(s snapshot)) {
 	t.Helper()
 	for _, environment := range environments {
 		t.Run(environment, func(t *testing.T) {
 			t.Parallel()
-			test(t, load(t, environment))
+			test(load(t, environment))
 		})
 	}
 }
@@ -85,7 +86,7 @@ func load(t *testing.T, environment string) snapshot {
 	require.NoError(t, json.Unmarshal(raw, &file))
 	require.Empty(t, file.Diagnostics, "a module that could not be expanded is a module that nobody looked at")
 	require.NotEmpty(t, file.PredictedResources)
-	return snapshot{environment, file.PredictedResources, file.Outputs}
+	return snapshot{t, environment, file.PredictedResources, file.Outputs}
 }
 
 func snapshotFile(environment string) string {

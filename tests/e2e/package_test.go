@@ -28,12 +28,12 @@ import (
 func pack(t *testing.T, repo, tool string) string {
 	t.Helper()
 	to := copied(t, repo)
-	cmd := exec.CommandContext(t.Context(), tool, "package", "--version", "packed") //nolint:gosec // built by the test
+	cmd := exec.CommandContext(t.Context(), tool, "package", "--version", "packed")
 	cmd.Dir = to
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	file := filepath.Join(to, "bin", "order-catalog.zip")
-	content, err := os.ReadFile(file) //nolint:gosec // made above
+	content, err := os.ReadFile(file)
 	require.NoError(t, err)
 	sum := sha256.Sum256(content)
 	assert.Contains(t, string(out), hex.EncodeToString(sum[:]), "the command says another digest")
@@ -48,12 +48,12 @@ func TestThePackageRunsOnABareMachine(t *testing.T) {
 	repo, err := filepath.Abs("../..")
 	require.NoError(t, err)
 	tool := filepath.Join(t.TempDir(), "local")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", tool, "./infra/local") //nolint:gosec // our own tree
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", tool, "./infra/local")
 	build.Dir, build.Env = repo, append(os.Environ(), "CGO_ENABLED=0")
 	said, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 	file := pack(t, repo, tool)
-	one, err := os.ReadFile(file) //nolint:gosec // made by the test
+	one, err := os.ReadFile(file)
 	require.NoError(t, err)
 	other, err := os.ReadFile(pack(t, repo, tool))
 	require.NoError(t, err)
@@ -72,13 +72,13 @@ func TestThePackageRunsOnABareMachine(t *testing.T) {
 			want = 0o755
 		}
 		assert.Equal(t, want, f.Mode(), f.Name)
-		to := filepath.Join(root, filepath.FromSlash(f.Name)) //nolint:gosec // our own archive
+		to := filepath.Join(root, filepath.FromSlash(f.Name))
 		require.NoError(t, os.MkdirAll(filepath.Dir(to), 0o700))
 		in, err := f.Open()
 		require.NoError(t, err)
 		content, err := io.ReadAll(in)
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(to, content, f.Mode())) //nolint:gosec // as any unpacker would
+		require.NoError(t, os.WriteFile(to, content, f.Mode()))
 		require.NoError(t, os.Chmod(to, f.Mode()))
 	}
 	assert.True(t, names["host.json"] && names["orders/function.json"] && names["webhooks-fanout/function.json"], "%v", names)
@@ -118,7 +118,7 @@ func copied(t *testing.T, repo string) string {
 	to := t.TempDir()
 	for name := range strings.Lines(string(list)) {
 		name = strings.TrimSpace(name)
-		content, err := os.ReadFile(filepath.Join(repo, name)) //nolint:gosec // the repository's own file
+		content, err := os.ReadFile(filepath.Join(repo, name))
 		if err != nil {
 			continue // deleted, and not committed yet
 		}

@@ -138,17 +138,17 @@ func TestZip(t *testing.T) {
 	t.Parallel()
 	dist := t.TempDir()
 	write(t, dist, map[string]string{"host.json": "{}", "a/function.json": "{}", "a-b/function.json": "{}", "handler": "elf", "local.settings.json": "mine"})
-	require.NoError(t, os.Chmod(filepath.Join(dist, "handler"), 0o700)) //nolint:gosec // it is to be executed
+	require.NoError(t, os.Chmod(filepath.Join(dist, "handler"), 0o700))
 	out := filepath.Join(t.TempDir(), "new", "app.zip")
 	first, err := stage.Zip(dist, out)
 	require.NoError(t, err)
-	content, err := os.ReadFile(out) //nolint:gosec // made above
+	content, err := os.ReadFile(out)
 	require.NoError(t, err)
 	assert.Equal(t, fmt.Sprintf("%x", sha256.Sum256(content)), first.SHA256)
 	assert.Equal(t, int64(len(content)), first.Size)
 
 	require.NoError(t, os.Chtimes(filepath.Join(dist, "host.json"), time.Now(), time.Unix(1e9, 0)))
-	require.NoError(t, os.Chmod(filepath.Join(dist, "handler"), 0o755)) //nolint:gosec // as above
+	require.NoError(t, os.Chmod(filepath.Join(dist, "handler"), 0o755))
 	again, err := stage.Zip(dist, out)
 	require.NoError(t, err)
 	assert.Equal(t, first, again)
@@ -165,7 +165,7 @@ func TestZip(t *testing.T) {
 	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(dist, "link")))
 	_, err = stage.Zip(dist, out)
 	require.ErrorContains(t, err, "is no file")
-	left, err := os.ReadFile(out) //nolint:gosec // made above
+	left, err := os.ReadFile(out)
 	require.NoError(t, err)
 	assert.Equal(t, content, left, "a failure leaves the old one")
 }
