@@ -14,6 +14,7 @@ import (
 
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/ratelimit"
+	"github.com/company/order-catalog-service/shared/rest"
 	"github.com/company/order-catalog-service/shared/secretbox"
 )
 
@@ -44,6 +45,8 @@ type config struct {
 	JWTSigningKey string `env:"JWT_SIGNING_KEY,required,notEmpty"`
 	PublicBaseURL string `env:"PUBLIC_BASE_URL"`
 	WebhookSecret string `env:"WEBHOOK_SECRET,required,notEmpty"`
+	// Origins whose pages may call the service from a browser.
+	CORSOrigins []string `env:"CORS_ALLOWED_ORIGINS"`
 	// For a receiver on this machine. A process that runs in Azure refuses it.
 	WebhookAllowLoopback bool   `env:"WEBHOOK_ALLOW_LOOPBACK"`
 	AzureSite            string `env:"WEBSITE_SITE_NAME"` // set by Azure
@@ -90,6 +93,8 @@ func load(environment map[string]string) (config, error) {
 	check(c.Port > 0 && c.Port < 1<<16, "FUNCTIONS_CUSTOMHANDLER_PORT is not a port")
 	wrong = append(wrong, c.readIssuers()...)
 	check(c.PublicBaseURL == "" || isURL(c.PublicBaseURL), "PUBLIC_BASE_URL is not an http or https URL")
+	check(!slices.ContainsFunc(c.CORSOrigins, func(o string) bool { return !rest.IsOrigin(o) }),
+		"CORS_ALLOWED_ORIGINS is not a list of origins as browsers write them: https://shop.example or http://localhost:3000, with commas and nothing else (no *)")
 	check(c.JWTSigningKey == "" || len(c.JWTSigningKey) >= 16, "JWT_SIGNING_KEY is shorter than 16 bytes")
 	check(c.WebhookSecret == "" || len(c.WebhookSecret) >= secretbox.MinSecret, "WEBHOOK_SECRET is shorter than 16 bytes")
 	check(!c.WebhookAllowLoopback || c.AzureSite == "", "WEBHOOK_ALLOW_LOOPBACK is for local runs: in Azure it would let customers call what is inside")

@@ -35,6 +35,7 @@ func (t triggers) handler(name string, run func(context.Context, invocation) err
 			refuse(w, http.StatusNotFound, "There is nothing at this address.")
 			return
 		}
+		w.Header().Del("Connection") // the host's own envelopes come in chunks, and many of them
 		if r.Method != http.MethodPost {
 			w.Header().Set("Allow", http.MethodPost)
 			refuse(w, http.StatusMethodNotAllowed, "Triggers are called with POST.")

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -22,6 +21,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"github.com/company/order-catalog-service/functions/health"
+	"github.com/company/order-catalog-service/shared/background"
 	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
@@ -80,18 +80,13 @@ func run(ctx context.Context, environment map[string]string) error {
 	}
 	defer s.close()
 
-	server := &http.Server{
-		Handler: s.api.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
-		// The host keeps idle connections for about a minute: it must be the one to close them.
-		IdleTimeout: 150 * time.Second, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-	}
-	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	server := newServer(s.api.Handler(), logger)
+	working, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	s.start(background)
+	s.start(working)
 
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	background.Go("http", func() { served <- server.Serve(listener) })
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving: %w", err)

@@ -10,6 +10,7 @@ import (
 	"github.com/company/order-catalog-service/functions/metrics"
 	"github.com/company/order-catalog-service/functions/orders"
 	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/rest"
 	"github.com/company/order-catalog-service/shared/servicebus"
 )
 
@@ -43,6 +44,11 @@ var httpFunctions = []httpFunction{
 		return nil
 	}},
 }
+
+// retirements are the operations and versions on their way out, in the order in which they were announced. Nothing is so
+// far. A line is all that it takes: the headers of each answer, the marks in the OpenAPI document, announced brown-outs, 410
+// after the sunset and the count of who still calls (deprecated_requests_total) follow from it. See docs/versioning.md.
+var retirements []rest.Retirement
 
 // trigger is a function that the host calls with an envelope, at POST /{Function}.
 // What else stands here is what its function.json says: a timer's schedule, or where messages come from.

@@ -18,6 +18,7 @@ import (
 	"github.com/company/order-catalog-service/functions/orders"
 	"github.com/company/order-catalog-service/functions/webhooks"
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/background"
 	"github.com/company/order-catalog-service/shared/egress"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/outbox"
@@ -113,6 +114,7 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 		Title: "Order & Catalog service", Version: version,
 		Description: "Products, carts and orders. Every write needs an Idempotency-Key; errors are RFC 9457 problems.",
 		ProblemBase: c.PublicBaseURL, Verifier: s.verifier, Logger: logger, Ready: s.ready, Deadline: c.RequestTimeout, Admission: admission, Limits: limits,
+		Origins: c.CORSOrigins, Retirements: retirements,
 	})
 	if err != nil {
 		return nil, err
@@ -252,32 +254,20 @@ func (s *service) isAdmin(r *http.Request) bool {
 
 // start begins what runs beside requests, until ctx ends: bringing the schema up, and hearing of changed products.
 func (s *service) start(ctx context.Context) {
-	s.guard(ctx, "startup", s.bringUp)
-	s.guard(ctx, "outbox", func(ctx context.Context) {
+	background.Go("startup", func() { s.bringUp(ctx) })
+	background.Go("outbox", func() {
 		select {
 		case <-s.started:
 			s.drain.Run(ctx)
 		case <-ctx.Done():
 		}
 	})
-	s.guard(ctx, "invalidations", func(ctx context.Context) { s.catalog.Listen(ctx) })
-}
-
-// guard runs f on a goroutine that can't take the process down.
-func (s *service) guard(ctx context.Context, name string, f func(context.Context)) {
-	go func() {
-		defer func() {
-			if p := recover(); p != nil {
-				s.logger.ErrorContext(ctx, "panic in the background", "name", name, "panic", fmt.Sprint(p))
-			}
-		}()
-		f(ctx)
-	}()
+	background.Go("invalidations", func() { s.catalog.Listen(ctx) })
 }
 
 // bringUp migrates until it works: the database may come up after us.
 func (s *service) bringUp(ctx context.Context) {
-	s.guard(ctx, "signing keys", func(ctx context.Context) {
+	background.Go("signing keys", func() {
 		if err := s.verifier.Prime(ctx); err != nil {
 			s.logger.WarnContext(ctx, "the token issuer's keys could not be fetched yet", "error", err)
 		}
@@ -291,7 +281,7 @@ func (s *service) bringUp(ctx context.Context) {
 		if err == nil {
 			s.state.CompareAndSwap(health.Starting, health.Serving)
 			close(s.started)
-			s.guard(ctx, "role limits", s.checkLimits)
+			background.Go("role limits", func() { s.checkLimits(ctx) })
 			return
 		}
 		s.logger.WarnContext(ctx, "the database is not ready yet", "error", err)

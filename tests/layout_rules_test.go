@@ -30,6 +30,9 @@ func good() map[string]string {
 		"functions/b/c/function.json": goodTick,
 		"functions/d/function.json":   goodBus,
 		"shared/s/s.go":               "// Package s is shared.\npackage s\nimport _ \"fmt\"",
+		"shared/s/b.go":               "package s\nfunc b() { background.Go(\"b\", f); g.Go(\"c\", f); flight.DoChan(\"k\", background.Catch(\"d\", f)) }",
+		"shared/s/b_test.go":          "package s\nfunc t() { go f() }",
+		"shared/background/go.go":     "// Package background may.\npackage background\nfunc b() { go f() }",
 	}
 }
 
@@ -47,6 +50,13 @@ func TestEachRuleCanFail(t *testing.T) {
 		{"file length", "shared/s/long.go", "package s\n" + strings.Repeat("\n", maxLines), "601 lines"},
 		{"package names", "shared/u/u.go", "package utils", "named utils"},
 		{"top level", "notes.txt", "", "notes.txt is not listed"},
+		{"goroutines", "shared/s/x.go", "package s\nfunc f() { go func() {}() }", "shared/s/x.go:2 has a bare go"},
+		{"goroutines", "handler/x.go", "package main\nfunc f() { func() { go g() }() }", "handler/x.go:2 has a bare go"},
+		{"goroutines", "functions/a/x.go", "package a\nfunc f(w *sync.WaitGroup) { w.Go(g) }", "functions/a/x.go:2 calls w.Go"},
+		{"goroutines", "functions/a/x.go", "package a\nfunc f() { x.y.Go(g) }", "functions/a/x.go:2 calls Go"},
+		{"goroutines", "functions/a/x.go", "package a\nfunc f() { time.AfterFunc(1, g) }", "calls time.AfterFunc"},
+		{"goroutines", "functions/a/x.go", "package a\nfunc f() { context.AfterFunc(c, g) }", "calls context.AfterFunc"},
+		{"goroutines", "functions/a/x.go", "package a\nfunc f() { f.flight.DoChan(k, g) }", "calls DoChan"},
 		{"triggers", "functions/a/function.json", strings.Replace(goodHTTP, "anonymous", "function", 1), "authLevel"},
 		{"triggers", "functions/a/function.json", strings.Replace(goodHTTP, `"head",`, "", 1), "methods are"},
 		{"triggers", "functions/a/function.json", strings.Replace(goodHTTP, "a/{*rest}", "{*rest}", 1), "whole root"},

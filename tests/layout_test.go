@@ -35,6 +35,7 @@ var rules = []rule{
 	{"file length", "split the file by what its parts do", fileLengths},
 	{"package names", "name the package after what it does", packageNames},
 	{"top level", "put it in the folder of the part it belongs to; section 2 of the design lists the folders", topLevel},
+	{"goroutines", "start it with shared/background, whose goroutines can't take the process down", goroutines},
 	{"triggers", "mend function.json", triggerRules},
 	{"route overlap", "the host takes the first match by function name: give each route a prefix of its own", routeOverlap},
 	{"routes on one page", "keep handler/routes.go and the function.json files the same", routesMatch},

@@ -65,12 +65,12 @@ func New(o Options) *Carts {
 	rest.Register(o.API, rest.Operation{
 		ID: "set-cart-item", Method: http.MethodPut, Path: base + "/{cartId}/items", Tag: "Carts", Policy: &auth.AnyToken, Keyed: true,
 		Summary: "Set the quantity of a product in a cart", Description: "`If-Match` is honoured and not required.",
-		Status: http.StatusOK, Response: Cart{}, Problems: []rest.ProblemKind{rest.NotFound, rest.PreconditionFailed},
+		Status: http.StatusOK, Response: Cart{}, Problems: []rest.ProblemKind{rest.NotFound}, IfMatch: rest.MayMatch,
 	}, c.set)
 	rest.Register(o.API, rest.Operation{
 		ID: "remove-cart-item", Method: http.MethodDelete, Path: base + "/{cartId}/items/{productId}", Tag: "Carts", Policy: &auth.AnyToken, Keyed: true,
 		Summary: "Take a product out of a cart", Description: "Answers the cart, also when the product was not in it. `If-Match` is honoured and not required.",
-		Status: http.StatusOK, Response: Cart{}, Problems: []rest.ProblemKind{rest.NotFound, rest.PreconditionFailed},
+		Status: http.StatusOK, Response: Cart{}, Problems: []rest.ProblemKind{rest.NotFound}, IfMatch: rest.MayMatch,
 	}, c.remove)
 	return c
 }
@@ -119,9 +119,8 @@ func (c *Carts) read(ctx context.Context, in *cartInput) (rest.Answer, error) {
 }
 
 type setInput struct {
-	CartID  uuid.UUID `path:"cartId" format:"uuid"`
-	IfMatch string    `header:"If-Match"`
-	Body    struct {
+	CartID uuid.UUID `path:"cartId" format:"uuid"`
+	Body   struct {
 		ProductID uuid.UUID `json:"productId" format:"uuid"`
 		Quantity  int       `json:"quantity" minimum:"1" maximum:"999"`
 	}
@@ -132,7 +131,7 @@ INSERT INTO cart_items (cart_id, product_id, quantity) VALUES ($1, $2, $3)
 ON CONFLICT (cart_id, product_id) DO UPDATE SET quantity = EXCLUDED.quantity`
 
 func (c *Carts) set(ctx context.Context, in *setInput) (rest.Answer, error) {
-	return c.edit(ctx, in.CartID, in.IfMatch, func(ctx context.Context, tx pgx.Tx, cart Cart) error {
+	return c.edit(ctx, in.CartID, func(ctx context.Context, tx pgx.Tx, cart Cart) error {
 		var currency string
 		err := tx.QueryRow(ctx, `/* Carts.Product */ SELECT currency FROM products WHERE id = $1`, in.Body.ProductID).Scan(&currency)
 		switch {
@@ -153,24 +152,23 @@ func (c *Carts) set(ctx context.Context, in *setInput) (rest.Answer, error) {
 type removeInput struct {
 	CartID    uuid.UUID `path:"cartId" format:"uuid"`
 	ProductID uuid.UUID `path:"productId" format:"uuid"`
-	IfMatch   string    `header:"If-Match"`
 }
 
 // remove is the same whether or not the product is there: a retry under a new key has nothing to complain about.
 func (c *Carts) remove(ctx context.Context, in *removeInput) (rest.Answer, error) {
-	return c.edit(ctx, in.CartID, in.IfMatch, func(ctx context.Context, tx pgx.Tx, cart Cart) error {
+	return c.edit(ctx, in.CartID, func(ctx context.Context, tx pgx.Tx, cart Cart) error {
 		_, err := tx.Exec(ctx, `/* Carts.Remove */ DELETE FROM cart_items WHERE cart_id = $1 AND product_id = $2`, cart.ID, in.ProductID)
 		return err
 	})
 }
 
-// edit changes a cart under its lock, so that the check of If-Match and the change are one.
-func (c *Carts) edit(ctx context.Context, id uuid.UUID, ifMatch string, change func(context.Context, pgx.Tx, Cart) error) (rest.Answer, error) {
+// edit changes a cart under its lock, so that the check of the preconditions and the change are one.
+func (c *Carts) edit(ctx context.Context, id uuid.UUID, change func(context.Context, pgx.Tx, Cart) error) (rest.Answer, error) {
 	call := rest.From(ctx)
 	return c.Keys.Do(ctx, call.Keyed(), func(ctx context.Context, tx pgx.Tx) (rest.Answer, error) {
 		cart, err := load(ctx, tx, lockSQL, id, call.Caller)
-		if err == nil && ifMatch != "" {
-			err = matches(ifMatch, cart)
+		if err == nil && call.Conditional() {
+			err = matches(call, cart)
 		}
 		if err == nil {
 			err = change(ctx, tx, cart)
@@ -192,13 +190,14 @@ func (c *Carts) edit(ctx context.Context, id uuid.UUID, ifMatch string, change f
 	})
 }
 
-func matches(ifMatch string, cart Cart) error {
+// matches asks the caller's preconditions of a cart as its owner sees it: another price in it is another version of it.
+func matches(call *rest.Call, cart Cart) error {
 	current, err := rest.JSON(http.StatusOK, cart)
 	if err != nil {
 		return err
 	}
-	if !rest.MatchStrong(ifMatch, current.ETag) {
-		return rest.NewProblem(rest.PreconditionFailed, "The cart, or a price in it, has changed since you read it.")
+	if unmet := call.Unmet(current.ETag, "The cart, or a price in it,"); unmet != nil {
+		return unmet
 	}
 	return nil
 }

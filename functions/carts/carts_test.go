@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,6 +64,60 @@ func TestCart(t *testing.T) {
 		require.Equal(t, http.StatusOK, gone.Status, "%s", gone.Body)
 		assert.Len(t, gone.JSON(t)["items"], 1)
 	}
+}
+
+// CC-05: of changes that were all made to the same version of a cart one is done, and the others are told.
+func TestCC05ParallelChangesOfACart(t *testing.T) {
+	t.Parallel()
+	api := open(t)
+	token, product := api.Token(t, "ada", ""), api.Product(t, 5)
+	made := api.Do(t, kit.Call{Method: http.MethodPost, Path: "/api/v1/carts", Token: token, Key: "c", Body: map[string]string{"sessionId": "s1"}})
+	location, etag := made.Header.Get("Location"), made.Header.Get("ETag")
+	var (
+		all      sync.WaitGroup
+		statuses [8]int
+	)
+	for i := range statuses {
+		all.Go(func() {
+			statuses[i] = api.Do(t, kit.Call{
+				Method: http.MethodPut, Path: location + "/items", Token: token, Key: fmt.Sprint("p", i), Header: http.Header{"If-Match": {etag}},
+				Body: map[string]any{"productId": product, "quantity": i + 1},
+			}).Status
+		})
+	}
+	all.Wait()
+	done := map[int]int{}
+	for _, status := range statuses {
+		done[status]++
+	}
+	assert.Equal(t, map[int]int{http.StatusOK: 1, http.StatusPreconditionFailed: 7}, done)
+}
+
+// CC-03 and CC-04: conditions of both kinds are honoured, and a cart that isn't there stays not found whatever they say.
+func TestCC03CartsHonourConditions(t *testing.T) {
+	t.Parallel()
+	api := open(t)
+	token, product := api.Token(t, "ada", ""), api.Product(t, 5)
+	made := api.Do(t, kit.Call{Method: http.MethodPost, Path: "/api/v1/carts", Token: token, Key: "c", Body: map[string]string{"sessionId": "s1"}})
+	location, etag := made.Header.Get("Location"), made.Header.Get("ETag")
+	key := 0
+	put := func(path string, header http.Header) int {
+		key++
+		return api.Do(t, kit.Call{
+			Method: http.MethodPut, Path: path + "/items", Token: token, Key: fmt.Sprint("k", key), Header: header, Body: map[string]any{"productId": product, "quantity": key},
+		}).Status
+	}
+	assert.Equal(t, http.StatusPreconditionFailed, put(location, http.Header{"If-None-Match": {etag}}))
+	assert.Equal(t, http.StatusPreconditionFailed, put(location, http.Header{"If-None-Match": {"*"}}))
+	assert.Equal(t, http.StatusPreconditionFailed, put(location, http.Header{"If-Match": {"W/" + etag}}), "weak tags never match")
+	assert.Equal(t, http.StatusOK, put(location, http.Header{"If-Match": {`"x"`, etag}}), "two lines are one list")
+	assert.Equal(t, http.StatusOK, put(location, http.Header{"If-Match": {"*"}}))
+	assert.Equal(t, http.StatusOK, put(location, http.Header{"If-Unmodified-Since": {"Thu, 01 Jan 1970 00:00:00 GMT"}}), "nothing here has a date")
+	assert.Equal(t, http.StatusNotFound, put("/api/v1/carts/"+uuid.NewString(), http.Header{"If-Match": {"*"}}))
+	removed := api.Do(t, kit.Call{
+		Method: http.MethodDelete, Path: location + "/items/" + product.String(), Token: token, Key: "d", Header: http.Header{"If-Match": {etag}},
+	})
+	assert.Equal(t, http.StatusPreconditionFailed, removed.Status)
 }
 
 func TestCartsAreTheirOwners(t *testing.T) {

@@ -94,7 +94,7 @@ func (c *Catalog) register() {
 	rest.Register(c.API, rest.Operation{
 		ID: "change-product", Method: "PATCH", Path: base + "/{productId}", Tag: "Catalog", Policy: &auth.CatalogWrite, Keyed: true,
 		Summary: "Change a product's text or price", Description: "Needs `If-Match` with the ETag of what you read.",
-		Status: 200, Response: Product{}, Problems: []rest.ProblemKind{rest.NotFound, rest.PreconditionFailed, rest.PreconditionRequired},
+		Status: 200, Response: Product{}, Problems: []rest.ProblemKind{rest.NotFound}, IfMatch: rest.MustMatch,
 	}, c.change)
 	rest.Register(c.API, rest.Operation{
 		ID: "adjust-stock", Method: "POST", Path: base + "/{productId}/stock-adjustments", Tag: "Catalog", Policy: &auth.CatalogWrite, Keyed: true,

@@ -172,6 +172,7 @@ func TestPagesUnderInserts(t *testing.T) {
 	}
 }
 
+// CC-01 to CC-03 too: another version has another tag, and a change needs the one that is current.
 func TestReadIsCachedAndChangesInvalidate(t *testing.T) {
 	t.Parallel()
 	s := open(t)
@@ -207,7 +208,7 @@ func TestReadIsCachedAndChangesInvalidate(t *testing.T) {
 }
 
 // CC-05 and CX-10: parallel changes: one wins, and no sequence is used twice.
-func TestCX10ParallelChanges(t *testing.T) {
+func TestCC05AndCX10ParallelChanges(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	id := s.Product(t, 1)

@@ -25,7 +25,6 @@ WHERE i.product_id = $1 FOR NO KEY UPDATE OF i`
 
 type changeInput struct {
 	ProductID uuid.UUID `path:"productId" format:"uuid"`
-	IfMatch   string    `header:"If-Match" doc:"ETag of what you read"`
 	Body      struct {
 		Name        *string      `json:"name,omitempty" minLength:"1" maxLength:"200"`
 		Description *string      `json:"description,omitempty" maxLength:"4000"`
@@ -36,9 +35,6 @@ type changeInput struct {
 
 // change edits a product. The check of If-Match and the write are under one lock.
 func (c *Catalog) change(ctx context.Context, in *changeInput) (rest.Answer, error) {
-	if in.IfMatch == "" {
-		return rest.Answer{}, rest.NewProblem(rest.PreconditionRequired, "Send If-Match with the ETag of the product as you read it.")
-	}
 	if in.Body.Price != nil && in.Body.Price.Minor() < 0 {
 		return rest.Answer{}, rest.Invalid("/price/amount", "a price is not negative")
 	}
@@ -56,8 +52,8 @@ func (c *Catalog) change(ctx context.Context, in *changeInput) (rest.Answer, err
 		if err != nil {
 			return rest.Answer{}, err
 		}
-		if !rest.MatchStrong(in.IfMatch, current.ETag) {
-			return c.API.Refuse(ctx, rest.NewProblem(rest.PreconditionFailed, "The product has changed since you read it.")), nil
+		if unmet := rest.From(ctx).Unmet(current.ETag, "The product"); unmet != nil {
+			return c.API.Refuse(ctx, unmet), nil
 		}
 		after := apply(before, in)
 		if after == before {

@@ -45,7 +45,7 @@ func (f file) serve(w http.ResponseWriter, r *http.Request) {
 	if !zip {
 		etag = strings.TrimSuffix(etag, `"`) + `-plain"` // other bytes need another strong validator
 	}
-	h.Set("Vary", "Accept-Encoding")
+	h.Add("Vary", "Accept-Encoding")
 	h.Set("ETag", etag)
 	// Revalidated each time: the names don't change with the content, and a 304 is small.
 	h.Set("Cache-Control", "public, no-cache")

@@ -75,6 +75,7 @@ type example struct {
 	CorrelationID string            `json:"correlationId"`
 	Errors        []rest.FieldError `json:"errors,omitempty"`
 	Products      []any             `json:"products,omitempty"`
+	Successor     string            `json:"successor,omitempty"`
 }
 
 // exampleOf is a document as the service sends it for the kind: tests/e2e holds real answers against it.
@@ -111,6 +112,8 @@ func exampleOf(kind rest.ProblemKind) (string, error) {
 		e.Instance = "/api/v1/orders/" + order + "/cancel#" + correlation
 	case rest.NotFound.Slug:
 		e.Instance = "/api/v1/orders/" + order + "#" + correlation
+	case rest.VersionSunset.Slug:
+		e.Successor = "/api/v2/"
 	case rest.PreconditionFailed.Slug, rest.PreconditionRequired.Slug:
 		e.Instance = "/api/v1/products/" + product + "#" + correlation
 	}

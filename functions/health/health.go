@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/company/order-catalog-service/shared/background"
 	"github.com/company/order-catalog-service/shared/rest"
 )
 
@@ -130,18 +131,13 @@ func (p *Probes) ask(ctx context.Context) map[string]string {
 	type result struct{ name, status string }
 	answers := make(chan result, len(p.checks))
 	for _, c := range p.checks {
-		go func() {
+		background.Go("probe of "+c.Name, func() {
 			status := "fail"
-			defer func() {
-				if recover() != nil {
-					status = "fail"
-				}
-				answers <- result{c.Name, status}
-			}()
+			defer func() { answers <- result{c.Name, status} }()
 			if c.Ask(ctx) == nil {
 				status = "pass"
 			}
-		}()
+		})
 	}
 	results := make(map[string]string, len(p.checks))
 	for range p.checks {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/company/order-catalog-service/shared/background"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/outbox"
 	"github.com/company/order-catalog-service/shared/postgres"
@@ -127,10 +128,10 @@ func (l *lane) staff() {
 	switch {
 	case l.working == 0 || l.working < committers && l.worth():
 		l.working++
-		go l.run()
+		background.Go("commit lane", l.run)
 	case !l.looking && l.working < committers:
 		l.looking = true
-		time.AfterFunc(held, l.relieve)
+		background.After(held, "commit lane", l.relieve)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/company/order-catalog-service/shared/background"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/rest"
@@ -136,15 +136,16 @@ func (o *Orders) known(ctx context.Context, key idempotency.Request) (answer *re
 // An error gives the batch back to the broker. It may come again after a success too: the keys are known then.
 func (o *Orders) PlaceQueued(ctx context.Context, messages []servicebus.Received) error {
 	errs := make([]error, len(messages))
-	var all sync.WaitGroup
+	var all background.Group
 	for i, m := range messages {
-		all.Go(func() {
-			defer func() { // one goroutine's panic would end the process
+		all.Go("queued order", func() error {
+			defer func() { // the message that makes it panic would come back for ever
 				if p := recover(); p != nil {
 					errs[i] = o.poison(ctx, m, fmt.Errorf("panic: %v", p))
 				}
 			}()
 			errs[i] = o.patiently(ctx, func() error { return o.placeQueued(ctx, m) })
+			return nil
 		})
 	}
 	all.Wait()

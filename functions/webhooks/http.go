@@ -40,11 +40,11 @@ func (w *Webhooks) register() {
 		ID: "change-webhook", Method: http.MethodPatch, Path: base + "/{id}", Tag: tag, Policy: own, Keyed: true,
 		Summary:     "Change an endpoint, disable or enable it",
 		Description: "Disabling ends what is pending as dead, with the reason; replay brings it back after enabling.",
-		Status:      http.StatusOK, Response: Endpoint{}, Problems: missing,
+		Status:      http.StatusOK, Response: Endpoint{}, Problems: missing, IfMatch: rest.MayMatch,
 	}, w.change)
 	rest.Register(w.API, rest.Operation{
 		ID: "delete-webhook", Method: http.MethodDelete, Path: base + "/{id}", Tag: tag, Policy: own, Keyed: true,
-		Summary: "Delete an endpoint", Status: http.StatusNoContent, Problems: missing,
+		Summary: "Delete an endpoint", Status: http.StatusNoContent, Problems: missing, IfMatch: rest.MayMatch,
 	}, w.remove)
 	rest.Register(w.API, rest.Operation{
 		ID: "rotate-webhook-secret", Method: http.MethodPost, Path: base + "/{id}/rotate-secret", Tag: tag, Policy: own, Keyed: true,

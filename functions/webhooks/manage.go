@@ -188,6 +188,22 @@ func (w *Webhooks) manage(ctx context.Context, id uuid.UUID, sealed bool, change
 	})
 }
 
+// unmet asks the caller's preconditions of an endpoint as it was read under its lock.
+func unmet(ctx context.Context, e Endpoint) error {
+	call := rest.From(ctx)
+	if !call.Conditional() {
+		return nil
+	}
+	current, err := rest.JSON(http.StatusOK, e)
+	if err != nil {
+		return err
+	}
+	if p := call.Unmet(current.ETag, "The webhook endpoint"); p != nil {
+		return p
+	}
+	return nil
+}
+
 // change edits an endpoint. Another URL or status is another version, with a closed circuit: what the old one did
 // says nothing about it (CX-15).
 func (w *Webhooks) change(ctx context.Context, in *changeEndpointInput) (rest.Answer, error) {
@@ -202,6 +218,9 @@ func (w *Webhooks) change(ctx context.Context, in *changeEndpointInput) (rest.An
 		}
 	}
 	return w.manage(ctx, in.ID, false, func(ctx context.Context, tx pgx.Tx, before Endpoint) (rest.Answer, error) {
+		if err := unmet(ctx, before); err != nil {
+			return rest.Answer{}, err
+		}
 		after := before
 		for _, f := range []struct{ from, to *string }{
 			{in.Body.URL, &after.URL}, {in.Body.Description, &after.Description}, {in.Body.Status, &after.Status},
@@ -255,6 +274,9 @@ func (w *Webhooks) remove(ctx context.Context, in *endpointInput) (rest.Answer, 
 UPDATE webhook_endpoints SET status = 'deleted', disabled_reason = 'it was deleted', version = version + 1, updated_at = now(), secret = NULL,
        previous_secret = NULL, previous_expires_at = NULL, probe_at = NULL
 WHERE id = $1`
+		if err := unmet(ctx, e); err != nil {
+			return rest.Answer{}, err
+		}
 		if _, err := tx.Exec(ctx, sql, e.ID); err != nil {
 			return rest.Answer{}, fmt.Errorf("deleting webhook endpoint %s: %w", e.ID, err)
 		}

@@ -59,6 +59,29 @@ func TestRegisterReadChangeDelete(t *testing.T) {
 	assert.True(t, kit.One[bool](t, s.Database, `SELECT secret IS NULL FROM webhook_endpoints`), "a deleted endpoint has no secret")
 }
 
+// CC-03: who changes or deletes what another has changed meanwhile is told, and nothing is done.
+func TestCC03EndpointsHonourIfMatch(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	token := s.admin(t)
+	made := s.Do(t, kit.Call{Method: http.MethodPost, Path: register, Token: token, Key: "k", Body: map[string]any{"url": "https://example.com/", "events": []string{"*"}}})
+	path := made.Header.Get("Location")
+	etag := s.Do(t, kit.Call{Method: http.MethodGet, Path: path, Token: token}).Header.Get("ETag")
+	change := func(key, tag, text string) kit.Reply {
+		return s.Do(t, kit.Call{
+			Method: http.MethodPatch, Path: path, Token: token, Key: key, Header: http.Header{"If-Match": {tag}}, Body: map[string]any{"description": text},
+		})
+	}
+	require.Equal(t, http.StatusOK, change("1", etag, "first").Status)
+	assert.Equal(t, http.StatusPreconditionFailed, change("2", etag, "second").Status)
+	remove := kit.Call{Method: http.MethodDelete, Path: path, Token: token, Key: "3", Header: http.Header{"If-Match": {etag}}}
+	assert.Equal(t, http.StatusPreconditionFailed, s.Do(t, remove).Status)
+	read := s.Do(t, kit.Call{Method: http.MethodGet, Path: path, Token: token})
+	assert.Equal(t, "first", read.JSON(t)["description"])
+	remove.Key, remove.Header = "4", http.Header{"If-Match": {read.Header.Get("ETag")}}
+	assert.Equal(t, http.StatusNoContent, s.Do(t, remove).Status)
+}
+
 func TestEd25519EndpointsShowTheirPublicKey(t *testing.T) {
 	t.Parallel()
 	s := open(t, webhooks.Limits{})

@@ -19,6 +19,8 @@ import (
 
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/company/order-catalog-service/shared/background"
 )
 
 const (
@@ -119,12 +121,7 @@ func (k *keySet) key(ctx context.Context, kid, alg string) (publicKey, error) {
 
 // refetch asks the issuer once for all who wait. Who comes within the pause gets the outcome of the fetch before.
 func (k *keySet) refetch() <-chan singleflight.Result {
-	return k.flight.DoChan("", func() (_ any, err error) {
-		defer func() {
-			if p := recover(); p != nil { // singleflight would end the process with it
-				err = fmt.Errorf("asking the issuer: panic: %v", p)
-			}
-		}()
+	return k.flight.DoChan("", background.Catch("asking the issuer", func() (any, error) {
 		k.mu.Lock()
 		pause, since, failed := keysPause, time.Since(k.tried), k.failed
 		if k.keys == nil {
@@ -140,7 +137,7 @@ func (k *keySet) refetch() <-chan singleflight.Result {
 		keys, err := k.fetch(ctx)
 		k.settle(keys, err)
 		return nil, err
-	})
+	}))
 }
 
 // settle keeps the outcome of a fetch.

@@ -26,6 +26,8 @@ import (
 	"github.com/maypok86/otter/v2"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/company/order-catalog-service/shared/background"
 )
 
 // ErrNotFound is what a load returns for what does not exist; it is remembered for NegativeTTL.
@@ -119,12 +121,12 @@ func (c *Cache) Get(ctx context.Context, id string, load func(context.Context) (
 			return i.Entry, nil
 		case !i.missing && age < 2*c.o.SoftTTL:
 			c.stats.memory.Add(1)
-			c.flight.DoChan(id, func() (any, error) { return c.refresh(id, load) })
+			c.flight.DoChan(id, background.Catch(c.o.Name, func() (any, error) { return c.refresh(id, load) }))
 			return i.Entry, nil
 		}
 	}
 	select {
-	case res := <-c.flight.DoChan(id, func() (any, error) { return c.fill(id, load) }):
+	case res := <-c.flight.DoChan(id, background.Catch(c.o.Name, func() (any, error) { return c.fill(id, load) })):
 		if res.Err != nil {
 			return Entry{}, res.Err
 		}

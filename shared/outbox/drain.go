@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/company/order-catalog-service/shared/background"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/servicebus"
 )
@@ -51,23 +51,22 @@ func (d *Drain) Nudge(aggregates ...uuid.UUID) {
 
 // Run answers nudges until ctx ends. Nothing is lost when it doesn't run: Sweep finds what is left.
 func (d *Drain) Run(ctx context.Context) {
-	var workers sync.WaitGroup
+	var workers background.Group
 	for _, l := range d.lanes {
-		workers.Go(func() { d.guard(ctx, "outbox lane", l.run) })
+		workers.Go("outbox lane", func() error { d.guard(ctx, "outbox lane", l.run); return nil })
 	}
-	workers.Go(func() { d.guard(ctx, "event feed", d.runFeed) })
+	workers.Go("event feed", func() error { d.guard(ctx, "event feed", d.runFeed); return nil })
 	workers.Wait()
 }
 
 // Sweep sends everything that is there and returns when there is nothing more, or with the first failure of each
 // lane. Shards that another drain is at are left to it.
 func (d *Drain) Sweep(ctx context.Context) error {
-	errs := make([]error, lanes+1)
-	var workers sync.WaitGroup
-	for i, l := range d.lanes {
-		workers.Go(func() { errs[i] = l.sweep(ctx) })
+	var workers background.Group
+	for _, l := range d.lanes {
+		workers.Go("outbox sweep", func() error { return l.sweep(ctx) })
 	}
-	workers.Wait()
+	errs := append(workers.Wait(), nil)
 	for n, held := int64(1), false; n > 0 && !held && errs[lanes] == nil; {
 		n, held, errs[lanes] = d.number(ctx)
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/company/order-catalog-service/shared/background"
 )
 
 const (
@@ -85,7 +87,7 @@ func (l *Lane) push(a *ask) {
 	l.queue = append(l.queue, a)
 	if !l.sending {
 		l.sending = true
-		go l.send()
+		background.Go("redis lane", l.send)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -24,6 +25,8 @@ import (
 
 // maxBody is the largest body in bytes. An order with 100 lines has about 12 KiB.
 const maxBody = 256 << 10
+
+var identity = []string{"identity"}
 
 type apiKey struct{}
 
@@ -120,6 +123,12 @@ func (a *API) check(r *http.Request, w http.ResponseWriter, call *Call, op Opera
 		}
 		call.key = key
 	}
+	if !reads(r.Method) {
+		call.conditions = conditions{match: list(r.Header, "If-Match"), noneMatch: list(r.Header, "If-None-Match")}
+		if op.IfMatch == MustMatch && call.conditions.match == "" {
+			return NewProblem(PreconditionRequired, "Send If-Match with the ETag of it as you read it.")
+		}
+	}
 	if body {
 		if err := a.readBody(r, w, call); err != nil {
 			return err
@@ -139,16 +148,26 @@ func (a *API) readBody(r *http.Request, w http.ResponseWriter, call *Call) error
 		return NewProblem(UnsupportedMediaType, "Bodies are application/json in UTF-8.")
 	}
 	if r.Header.Get("Content-Encoding") != "" {
+		w.Header()["Accept-Encoding"] = identity // so that the client can tell which of the two it was (RFC 9110, section 15.5.16)
 		return NewProblem(UnsupportedMediaType, "Bodies are sent uncompressed, without Content-Encoding.")
 	}
 	var raw bytes.Buffer
 	if r.ContentLength > 0 && r.ContentLength <= maxBody {
 		raw.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
-	if _, err := raw.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+	// A client that takes its time holds a permit meanwhile, so it doesn't get much.
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(a.config.BodyTime)) // of a test's recorder there is none
+	_, err = raw.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
+	_ = conn.SetReadDeadline(time.Time{})
+	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
 			return NewProblem(PayloadTooLarge, "The body is larger than %d bytes.", maxBody)
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			w.Header()["Connection"] = closing // what would come next on it is the rest of this body
+			return NewProblem(requestTimeout, "The body did not arrive whole within %s.", a.config.BodyTime)
 		}
 		return NewProblem(Malformed, "The body could not be read to its end.")
 	}

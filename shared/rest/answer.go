@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/company/order-catalog-service/shared/idempotency"
 )
@@ -31,41 +30,18 @@ func ETag(body []byte) string {
 	return `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
 }
 
-// MatchStrong is the comparison of If-Match (RFC 9110, section 13.1.1): weak tags never match. etag "" means
-// that there is nothing to match.
-func MatchStrong(header, etag string) bool {
-	return match(header, etag, func(tag string) bool { return tag == etag })
-}
-
-// MatchWeak is the comparison of If-None-Match (section 13.1.2).
-func MatchWeak(header, etag string) bool {
-	return match(header, etag, func(tag string) bool {
-		return strings.TrimPrefix(tag, "W/") == strings.TrimPrefix(etag, "W/")
-	})
-}
-
-func match(header, etag string, same func(string) bool) bool {
-	if etag == "" {
-		return false
-	}
-	for tag := range strings.SplitSeq(header, ",") {
-		tag = strings.TrimSpace(tag)
-		if tag == "*" || same(tag) {
-			return true
-		}
-	}
-	return false
-}
-
 // write sends an answer. A GET whose client has these bytes already gets 304 without them.
 func write(w http.ResponseWriter, r *http.Request, a Answer) {
 	h := w.Header()
 	for _, f := range [...]struct{ name, value string }{
-		{"Location", a.Location}, {"Etag", a.ETag}, {"Link", a.Link}, {"Retry-After", a.RetryAfter}, {"Preference-Applied", a.Applied},
+		{"Location", a.Location}, {"Etag", a.ETag}, {"Retry-After", a.RetryAfter}, {"Preference-Applied", a.Applied},
 	} {
 		if f.value != "" {
 			h[f.name] = []string{f.value}
 		}
+	}
+	if a.Link != "" {
+		h["Link"] = append(h["Link"], a.Link) // beside what is said of a version on its way out
 	}
 	if a.CacheControl != "" {
 		h["Cache-Control"] = []string{a.CacheControl}
@@ -73,8 +49,8 @@ func write(w http.ResponseWriter, r *http.Request, a Answer) {
 	if a.Replayed {
 		h["Idempotent-Replayed"] = []string{"true"}
 	}
-	if a.Status == http.StatusOK && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		if tags := r.Header.Get("If-None-Match"); tags != "" && MatchWeak(tags, a.ETag) {
+	if a.Status == http.StatusOK && reads(r.Method) {
+		if tags := list(r.Header, "If-None-Match"); tags != "" && MatchWeak(tags, a.ETag) {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}

@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-
-	"github.com/company/order-catalog-service/shared/rest"
 )
 
 const limit = 256 << 10
@@ -132,27 +130,4 @@ func TestKeyedWritesNeedAKey(t *testing.T) {
 	}
 	problem(t, e.ask(t, http.MethodPost, "/api/v1/keyed", "", "Idempotency-Key", "a", "Idempotency-Key", "a"), 400, "idempotency-key-invalid")
 	assert.Equal(t, http.StatusOK, e.ask(t, http.MethodPost, "/api/v1/keyed", "", "Idempotency-Key", `"k"`).Code)
-}
-
-func TestValidatorsAreCompared(t *testing.T) {
-	t.Parallel()
-	const tag = `"a"`
-	for _, c := range []struct {
-		header, etag string
-		strong, weak bool
-	}{
-		{tag, tag, true, true},
-		{`W/"a"`, tag, false, true},
-		{`"b", "a"`, tag, true, true},
-		{`"b"`, tag, false, false},
-		{"*", tag, true, true},
-		{"*", "", false, false},
-		{`a`, tag, false, false},
-		{"", tag, false, false},
-	} {
-		assert.Equal(t, c.strong, rest.MatchStrong(c.header, c.etag), "%+v", c)
-		assert.Equal(t, c.weak, rest.MatchWeak(c.header, c.etag), "%+v", c)
-	}
-	assert.NotEqual(t, rest.ETag([]byte("a")), rest.ETag([]byte("b")))
-	assert.Regexp(t, `^"[A-Za-z0-9_-]{16}"$`, rest.ETag(nil))
 }

@@ -50,9 +50,39 @@ func (a *API) Handler() http.Handler {
 				}
 			}
 			a.metrics.record(r, pattern, out.status, time.Since(started))
+			if call.retired != nil {
+				a.retirements.use.record(r.Context(), call.retired, call.Caller, out.status)
+			}
 		}()
-		a.route(out, r, h, pattern)
+		a.serve(out, r, call, h, pattern)
 	})
+}
+
+// preface sets what an answer says before anybody has looked at the request.
+func (a *API) preface(h http.Header, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/api/v1/") {
+		h["Api-Version"] = version1
+	}
+	if len(r.TransferEncoding) > 0 {
+		// It may have come with a Content-Length too, which net/http drops unseen: somebody before us may have gone by that one.
+		// What follows on such a connection is not to be trusted (RFC 9112, section 6.1).
+		h["Connection"] = closing
+	}
+	a.cors(h, r)
+}
+
+// serve refuses what no operation should have to think of, and dispatches the rest.
+func (a *API) serve(w http.ResponseWriter, r *http.Request, call *Call, h http.Handler, pattern string) {
+	a.preface(w.Header(), r)
+	err := plain(r)
+	if err == nil {
+		err = a.retire(w, r, call)
+	}
+	if err != nil {
+		a.fail(w, r, err)
+		return
+	}
+	a.route(w, r, h, pattern)
 }
 
 // turnAway refuses an operation of a class that has no room and will have none for this one: before its token is read, and
@@ -68,6 +98,10 @@ func (a *API) turnAway(w http.ResponseWriter, r *http.Request, pattern string) b
 	id := correlation(r.Header.Values("X-Correlation-ID"))
 	h := w.Header()
 	secure(h, id)
+	a.preface(h, r)
+	if line := a.retirements.of(r); line != nil {
+		line.announce(h)
+	}
 	h["Content-Type"] = problemType
 	h["Retry-After"] = overload[rand.IntN(len(overload))] //nolint:gosec // spreads clients, keeps no secret
 	body := make([]byte, 0, 512)
@@ -104,7 +138,12 @@ func (a *API) route(w http.ResponseWriter, r *http.Request, h http.Handler, patt
 	probe := &recorder{ResponseWriter: discard{http.Header{}}}
 	h.ServeHTTP(probe, r)
 	if allow := probe.Header().Get("Allow"); probe.status == http.StatusMethodNotAllowed {
-		p := NewProblem(methodNotAllowed, "Here only %s is possible.", allow)
+		allow += ", " + http.MethodOptions
+		if r.Method == http.MethodOptions {
+			options(w, allow)
+			return
+		}
+		p := NewProblem(methodNotAllowed, "Here only %s are possible.", allow)
 		p.allow = allow
 		a.fail(w, r, p)
 		return
@@ -130,6 +169,8 @@ var (
 	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
 	noReferrer = []string{"no-referrer"}
 	noStore    = []string{"no-store"}
+	closing    = []string{"close"}
+	version1   = []string{"1"} // the version that answers, which the path names
 
 	problemType = []string{problemJSON}
 )

@@ -21,13 +21,14 @@ import (
 func TestPD01TheRoutersRefusalsAreProblems(t *testing.T) {
 	t.Parallel()
 	e := open(t)
-	for _, path := range []string{"/", "/nope", "/api/v1/things", things + "/", "/api/v2/things/1", "/%2e%2e/etc/passwd", "/api/v1/things/a%2Fb/c"} {
+	for _, path := range []string{"/", "/nope", "/api/v1/things", things + "/", "/api/v2/things/1", "/%2e%2e/etc/passwd", "/api/v1/things/a%2Fb/c",
+		"//api/v1/secret", "/api//v1/secret", "/api/v1/x/../secret", "/api/./v1/secret", "/api/v1/secret/.", "/api/v1/secret/..", "//evil.example/"} {
 		problem(t, e.ask(t, http.MethodGet, path, ""), 404, "not-found")
 	}
-	for _, method := range []string{http.MethodPost, http.MethodDelete, http.MethodOptions, http.MethodTrace, "FOO"} {
+	for _, method := range []string{http.MethodPost, http.MethodDelete, http.MethodTrace, http.MethodConnect, "FOO", "get"} {
 		w := e.ask(t, method, things, correct)
 		problem(t, w, 405, "")
-		assert.Equal(t, "GET, HEAD, PUT", w.Header().Get("Allow"))
+		assert.Equal(t, "GET, HEAD, PUT, OPTIONS", w.Header().Get("Allow"))
 	}
 	doc := problem(t, e.ask(t, http.MethodGet, "/a%3Cb%3E%22", ""), 404, "not-found")
 	assert.Contains(t, doc["instance"], "/a%3Cb%3E%22#", "still a URI")

@@ -107,6 +107,11 @@ var (
 		Explain: "It was here and has been removed.",
 		Mend:    "Start again from the list or feed that led here.",
 	}
+	VersionSunset = ProblemKind{
+		Slug: "version-sunset", Title: "This version has ended", Status: 410,
+		Explain: "The operation, or the version of the API that it belongs to, is no longer served; the headers Deprecation and Sunset said so on every answer before. With Retry-After it is one of the announced times in which it is switched off to remind of its end.",
+		Mend:    "Use what successor names. Link leads to the page that tells what is different.",
+	}
 	EndpointLimit = ProblemKind{
 		Slug: "endpoint-limit", Title: "Too many webhook endpoints", Status: 409,
 		Explain: "You have as many webhook endpoints as one owner may have. Nothing was registered.",
@@ -141,12 +146,14 @@ var (
 
 	methodNotAllowed = ProblemKind{Title: http.StatusText(http.StatusMethodNotAllowed), Status: http.StatusMethodNotAllowed, Standard: true}
 	notAcceptable    = ProblemKind{Title: http.StatusText(http.StatusNotAcceptable), Status: http.StatusNotAcceptable, Standard: true}
+	uriTooLong       = ProblemKind{Title: http.StatusText(http.StatusRequestURITooLong), Status: http.StatusRequestURITooLong, Standard: true}
+	requestTimeout   = ProblemKind{Title: http.StatusText(http.StatusRequestTimeout), Status: http.StatusRequestTimeout, Standard: true}
 	internalError    = ProblemKind{Title: http.StatusText(http.StatusInternalServerError), Status: http.StatusInternalServerError, Standard: true}
 )
 
 // Kinds lists the problems that have a page.
 var Kinds = []ProblemKind{
 	KeyMissing, KeyInvalid, KeyReused, InFlight, SoldOut, PriceChanged, TooLate, Expired, Validation, Malformed, NotFound,
-	Unauthorized, Forbidden, PreconditionFailed, PreconditionRequired, PayloadTooLarge, UnsupportedMediaType, Gone,
+	Unauthorized, Forbidden, PreconditionFailed, PreconditionRequired, PayloadTooLarge, UnsupportedMediaType, Gone, VersionSunset,
 	EndpointLimit, EndpointDisabled, DependencyUnavailable,
 }

@@ -36,15 +36,23 @@ type Config struct {
 	Admission *resilience.Limiter
 	// Limits are what one caller may ask for, by class; a class that is not there is not limited.
 	Limits map[resilience.Class]*ratelimit.Limit
+	// Origins are those whose pages may call the service from a browser (CORS); none may when it is empty.
+	Origins []string
+	// Retirements is the table of what is on its way out.
+	Retirements []Retirement
+	// BodyTime is how long a body may take to arrive, in which it holds a permit; 0 is 5 seconds.
+	BodyTime time.Duration
+	Now      func() time.Time // nil: the clock
 }
 
 // API is the set of operations and the document of them.
 type API struct {
-	config  Config
-	mux     *http.ServeMux
-	huma    huma.API
-	metrics edgeMetrics
-	gated   map[string]resilience.Class // the class of each operation, by the router's pattern
+	config      Config
+	mux         *http.ServeMux
+	huma        huma.API
+	metrics     edgeMetrics
+	gated       map[string]resilience.Class // the class of each operation, by the router's pattern
+	retirements *retirements
 
 	operations []Operation
 }
@@ -55,6 +63,16 @@ func (a *API) Operations() []Operation { return slices.Clone(a.operations) }
 // New makes an API without operations.
 func New(config Config) (*API, error) {
 	m, err := newEdgeMetrics()
+	if err != nil {
+		return nil, err
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.BodyTime == 0 {
+		config.BodyTime = 5 * time.Second
+	}
+	ends, err := newRetirements(config.Retirements, config.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +87,7 @@ func New(config Config) (*API, error) {
 	h.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "An access token of the configured issuer."},
 	}
-	api := &API{config: config, mux: mux, metrics: m, huma: humago.New(mux, h), gated: map[string]resilience.Class{}}
+	api := &API{config: config, mux: mux, metrics: m, huma: humago.New(mux, h), gated: map[string]resilience.Class{}, retirements: ends}
 	setHumaGlobals()
 	return api, nil
 }
@@ -102,7 +120,21 @@ type Operation struct {
 	Async any
 	// NotModified says that a conditional GET may answer 304.
 	NotModified bool
+	// IfMatch says what the operation does with a condition on the version that it changes.
+	IfMatch Condition
 }
+
+// Condition is how an operation takes If-Match (RFC 9110) and If-None-Match. Its handler asks Call.Unmet.
+type Condition uint8
+
+const (
+	// Unconditional operations change nothing that has a version.
+	Unconditional Condition = iota
+	// MayMatch honours what the client sends.
+	MayMatch
+	// MustMatch refuses with 428 (RFC 6585) what comes without If-Match, so that nobody overwrites what they haven't seen.
+	MustMatch
+)
 
 // class is the operation's class. A write on orders or carts is a step of a checkout; their reads are lists and pages
 // that a client can ask for again.
@@ -138,6 +170,10 @@ func Register[I any](api *API, op Operation, handler func(context.Context, *I) (
 			r, w := humago.Unwrap(hc)
 			if err != nil {
 				api.fail(w, r.WithContext(ctx), err)
+				return
+			}
+			if unmatched(r, answer) {
+				api.fail(w, r.WithContext(ctx), NewProblem(PreconditionFailed, "What is here now is not the version that If-Match names."))
 				return
 			}
 			write(w, r, answer)
@@ -192,6 +228,7 @@ func (a *API) describe(h *huma.Operation, op Operation, body bool) {
 		ok.Headers["Location"] = headerDoc("Where it can be read")
 	}
 	h.DefaultStatus = op.Status
+	h.Deprecated = a.retirements.ofOperation(op) != nil
 	h.Responses[strconv.Itoa(op.Status)] = ok
 	if op.NotModified {
 		h.Responses["304"] = &huma.Response{Description: "Not Modified"}
@@ -218,6 +255,16 @@ func (a *API) describe(h *huma.Operation, op Operation, body bool) {
 	if a.config.Admission != nil {
 		kinds = append(kinds, Overloaded)
 	}
+	if op.IfMatch != Unconditional {
+		kinds = append(kinds, PreconditionFailed)
+		if op.IfMatch == MustMatch {
+			kinds = append(kinds, PreconditionRequired)
+		}
+		h.Parameters = append(h.Parameters, &huma.Param{
+			Name: "If-Match", In: "header", Required: op.IfMatch == MustMatch, Schema: &huma.Schema{Type: "string"},
+			Description: "ETag of what you read: when it is another by now, nothing is done and the answer is 412.",
+		})
+	}
 	if op.Policy != nil && a.config.Limits[op.class()] != nil {
 		kinds = append(kinds, QuotaExceeded)
 		ok.Headers["RateLimit-Policy"] = headerDoc("What a caller may ask for: calls (q) in any stretch of so many seconds (w)")
@@ -231,7 +278,10 @@ func (a *API) describe(h *huma.Operation, op Operation, body bool) {
 		}
 	}
 	if body {
-		kinds = append(kinds, PayloadTooLarge, UnsupportedMediaType)
+		kinds = append(kinds, PayloadTooLarge, UnsupportedMediaType, requestTimeout)
+	}
+	if h.Deprecated {
+		kinds = append(kinds, VersionSunset)
 	}
 	if op.Keyed {
 		kinds = append(kinds, KeyMissing, KeyInvalid, KeyReused, InFlight)
