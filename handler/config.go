@@ -66,6 +66,8 @@ type config struct {
 	RateLimitCheckout  string `env:"RATE_LIMIT_CHECKOUT" envDefault:"100/1m"`
 	RateLimitBrowse    string `env:"RATE_LIMIT_BROWSE" envDefault:"600/1m"`
 	RateLimitRest      string `env:"RATE_LIMIT_REST" envDefault:"100/1m"`
+	RateLimitClients   string `env:"RATE_LIMIT_CLIENTS" envDefault:"off"`
+	RateLimitAway      string `env:"RATE_LIMIT_WITHOUT_REDIS"`
 	RateLimitProcesses int    `env:"RATE_LIMIT_PROCESSES" envDefault:"1"`
 
 	RequestTimeout    time.Duration `env:"REQUEST_TIMEOUT" envDefault:"15s"`
@@ -113,6 +115,12 @@ func load(environment map[string]string) (config, error) {
 		if _, err := ratelimit.Parse("", text); err != nil {
 			wrong = append(wrong, fmt.Errorf("%s %w", variable, err))
 		}
+	}
+	if _, err := ratelimit.ParseClients(c.RateLimitClients); err != nil {
+		wrong = append(wrong, fmt.Errorf("RATE_LIMIT_CLIENTS %w", err))
+	}
+	if err := ratelimit.ParseWhenAway(c.RateLimitAway, whenAway()); err != nil {
+		wrong = append(wrong, fmt.Errorf("RATE_LIMIT_WITHOUT_REDIS %w", err))
 	}
 	check(c.RequestTimeout > 0 && c.RequestTimeout <= time.Minute, "REQUEST_TIMEOUT must be between 0 and 1m, below the host's functionTimeout")
 	check(c.OrderQueueAfter >= 0 && c.OrderQueueAfter <= c.RequestTimeout/2, "ORDER_QUEUE_AFTER must be 0 or at most half of REQUEST_TIMEOUT: queueing takes time too")

@@ -60,7 +60,7 @@ func TestRoleWithoutTimeoutsIsWarnedOfOnce(t *testing.T) {
 				JWTSigningKey: "0123456789abcdef", PoolOrders: 1, PoolReads: 1, PoolBackground: 1, PoolDrain: 1, AdmissionMin: 16, AdmissionStart: 200, AdmissionMax: 1000, AdmissionTarget: time.Second, AdmissionWait: time.Second,
 				WebhookSecret: "0123456789abcdef", ServiceBus: "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true;",
 				AcquireTimeout: 10 * time.Second, RequestTimeout: time.Second,
-				RateLimitCheckout: "off", RateLimitBrowse: "off", RateLimitRest: "off", RateLimitProcesses: 1,
+				RateLimitCheckout: "off", RateLimitBrowse: "off", RateLimitRest: "off", RateLimitClients: "off", RateLimitProcesses: 1,
 			}, slog.New(slog.NewJSONHandler(out, nil)))
 			require.NoError(t, err)
 			defer s.close()

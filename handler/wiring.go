@@ -110,11 +110,15 @@ func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) 
 	if err != nil {
 		return nil, err
 	}
+	clients, err := s.clients()
+	if err != nil {
+		return nil, err
+	}
 	s.api, err = rest.New(rest.Config{
 		Title: "Order & Catalog service", Version: version,
 		Description: "Products, carts and orders. Every write needs an Idempotency-Key; errors are RFC 9457 problems.",
 		ProblemBase: c.PublicBaseURL, Verifier: s.verifier, Logger: logger, Ready: s.ready, Deadline: c.RequestTimeout, Admission: admission, Limits: limits,
-		Origins: c.CORSOrigins, Retirements: retirements,
+		Clients: clients, Origins: c.CORSOrigins, Retirements: retirements,
 	})
 	if err != nil {
 		return nil, err

@@ -44,12 +44,17 @@ func (i Identity) CustomerID() string {
 // Key is the digest of (issuer, subject) that rows carry and that every key of a cache or lock is made from.
 func (i Identity) Key() uuid.UUID { return KeyOf(i.Issuer, i.Subject) }
 
+// ClientKey is the digest of the application that the caller uses, which is never that of a caller.
+func (i Identity) ClientKey() uuid.UUID { return keyOf("client", i.Issuer, i.Client) }
+
 // KeyOf digests an issuer's alias and a subject, each with its length: ("a", "bc") and ("ab", "c") are two
 // people, and no character of a subject can reach into a key made from the result. The result is the first 128
 // bits of SHA-256, not an RFC 9562 UUID.
-func KeyOf(issuer, subject string) uuid.UUID {
+func KeyOf(issuer, subject string) uuid.UUID { return keyOf(issuer, subject) }
+
+func keyOf(parts ...string) uuid.UUID {
 	h := sha256.New()
-	for _, s := range [...]string{issuer, subject} {
+	for _, s := range parts {
 		var n [8]byte
 		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
 		h.Write(n[:])

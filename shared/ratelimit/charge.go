@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,8 +17,15 @@ type Charge struct {
 	caller    uuid.UUID
 	counted   bool // by one budget or the other, or refused by it
 	standings [maxPolicies]Standing
-	n         int // of the standings
+	n         int  // of the standings
+	free      bool // counted as no call of the quota: refused, or a replay
+	away      bool // refused as Redis is away
+	paid      payment
+	ends      time.Time // of the lease that paid
 }
+
+// ErrAway says that Redis is away, and that calls of this class are then refused.
+var ErrAway = errors.New("the rate limit is kept by a store that is away")
 
 // Standing is what a caller has left of a policy.
 type Standing struct {
@@ -107,7 +115,10 @@ func (c *Charge) read(standings string, replay bool) {
 
 // done ends the bill: nil, or why the call is refused.
 func (c *Charge) done(ctx context.Context, granted, replay bool) error {
-	c.counted = true
+	c.counted, c.free = true, replay || !granted
+	if c.away {
+		return ErrAway
+	}
 	if granted {
 		return nil
 	}
@@ -126,12 +137,17 @@ func (c *Charge) done(ctx context.Context, granted, replay bool) error {
 	return refused
 }
 
-// Alone charges the call in this process, as Redis does not answer. The error is a *RefusedError.
+// Alone charges the call in this process, as Redis does not answer. The error is a *RefusedError, or ErrAway where the class
+// is closed then.
 func (c *Charge) Alone(ctx context.Context) error {
 	if c == nil {
 		return nil
 	}
 	c.limit.metrics.alone.Add(ctx, 1, c.limit.metrics.nobody)
+	if c.limit.shut() {
+		c.away = true
+		return c.done(ctx, false, false)
+	}
 	return c.alone(ctx, false)
 }
 
@@ -171,11 +187,7 @@ func (c *Charge) Returned() {
 	e := c.limit.callers.of(c.caller, c.limit)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for i := range c.limit.quotas {
-		if newest := &e.counts[i].slots[0]; *newest > 0 { // a slot later it stays counted: the safe side
-			*newest--
-		}
-	}
+	e.uncount(len(c.limit.quotas))
 }
 
 // Mistake charges a call that was answered before anybody counted it, such as one with a body that is not valid. It is

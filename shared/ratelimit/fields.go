@@ -13,7 +13,7 @@ func (c *Charge) Fields(h http.Header) {
 	if c == nil {
 		return
 	}
-	h["Ratelimit-Policy"] = []string{c.limit.header}
+	h["Ratelimit-Policy"] = append(h["Ratelimit-Policy"], c.limit.header)
 	if c.n == 0 {
 		return
 	}
@@ -27,7 +27,15 @@ func (c *Charge) Fields(h http.Header) {
 		b = append(b, ";t="...)
 		b = strconv.AppendInt(b, seconds(s.Reset), 10)
 	}
-	h["Ratelimit"] = []string{string(b)}
+	h["Ratelimit"] = append(h["Ratelimit"], string(b))
+}
+
+// RefusalFields is Fields where the call was refused, and nothing else: of a budget that many share, how much is left tells
+// each of them what the others do.
+func (c *Charge) RefusalFields(h http.Header) {
+	if c != nil && c.free && !c.away {
+		c.Fields(h)
+	}
 }
 
 // seconds rounds up: who comes back then shall not be a moment too early.

@@ -28,7 +28,7 @@ type lease struct {
 }
 
 // Take charges a call that has no key: against a lease, so that most calls cost no round trip. The error is a
-// *RefusedError.
+// *RefusedError, or ErrAway.
 //
 // A caller's first calls in a window, a fiftieth of the quota, are on credit: who looks around a little costs Redis
 // nothing. The next one pays for these and leases as many again. A lease ends a slot after it was counted, and is
@@ -49,6 +49,7 @@ func (c *Charge) Take(ctx context.Context) error {
 func (c *Charge) take(ctx context.Context, e *entry) (granted bool) {
 	l, now := &e.lease, c.limit.Now()
 	if c.limit.Lane == nil {
+		c.paid = paidAlone
 		return c.count(e, false)
 	}
 	if now.Before(l.refused) {
@@ -57,6 +58,7 @@ func (c *Charge) take(ctx context.Context, e *entry) (granted bool) {
 	}
 	if l.left > 0 && now.Before(l.ends) {
 		l.left--
+		c.paid, c.ends = paidByLease, l.ends
 		c.show(l, now)
 		return true
 	}
@@ -70,6 +72,7 @@ func (c *Charge) take(ctx context.Context, e *entry) (granted bool) {
 	if l.credit > 0 {
 		l.credit--
 		l.debt++
+		c.paid = paidOnCredit
 		l.spent = now
 		c.show(l, now)
 		return true
@@ -77,6 +80,11 @@ func (c *Charge) take(ctx context.Context, e *entry) (granted bool) {
 	got, standings, err := c.ask(ctx, l.debt+c.limit.credit)
 	if err != nil {
 		c.limit.metrics.alone.Add(ctx, 1, c.limit.metrics.nobody)
+		if c.limit.shut() {
+			c.away = true
+			return false
+		}
+		c.paid = paidAlone
 		return c.count(e, false)
 	}
 	c.read(standings, false)
@@ -93,6 +101,7 @@ func (c *Charge) take(ctx context.Context, e *entry) (granted bool) {
 	}
 	l.ends = now.Add(c.limit.shortest) // from before it was counted
 	l.left--
+	c.paid, c.ends = paidByLease, l.ends
 	c.show(l, now)
 	return true
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -18,8 +19,7 @@ import (
 // maxPolicies is how many policies a class can have.
 const maxPolicies = 4
 
-// WhenAway says how much of a quota one process admits while Redis does not answer. Nothing is refused for that reason
-// alone: it would make orders depend on what is there to make them fast.
+// WhenAway says how much of a quota one process admits while Redis does not answer.
 type WhenAway uint8
 
 const (
@@ -27,7 +27,35 @@ const (
 	Open WhenAway = iota
 	// Share admits the quota divided by the number of processes.
 	Share
+	// Closed admits nothing: what may never exceed its quota, even for the price of not being there.
+	Closed
 )
+
+// ParseWhenAway reads what each of some classes does while Redis is away: "checkout=open,browse=share", a class that is not
+// named as it was before.
+func ParseWhenAway(text string, classes map[string]WhenAway) error {
+	if text == "" {
+		return nil
+	}
+	ways := map[string]WhenAway{"open": Open, "share": Share, "closed": Closed}
+	for item := range strings.SplitSeq(text, ",") {
+		class, way, _ := strings.Cut(strings.TrimSpace(item), "=")
+		if _, known := classes[class]; !known {
+			return errWhenAway
+		}
+		w, known := ways[way]
+		if !known {
+			return errWhenAway
+		}
+		classes[class] = w
+	}
+	return nil
+}
+
+var errWhenAway = errors.New("must name classes and what they do, with commas: checkout, browse or rest, = and open, share or closed")
+
+// shut tells whether calls are refused now that Redis does not answer. Where there is none at all it can't be away.
+func (l *Limit) shut() bool { return l.WhenAway == Closed && l.Lane != nil }
 
 // Options are what a Limit is made of.
 type Options struct {

@@ -55,6 +55,18 @@ func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Contex
 			defer func() { gate.Leave(class, call.worked()) }()
 		}
 		if op.Policy != nil {
+			if call.client = a.config.Clients.Open(call.Caller.Client, call.Caller.ClientKey()); call.client != nil {
+				if err := call.client.Take(ctx); err != nil {
+					a.fail(w, r, err)
+					return
+				}
+				// What the caller's own limit refuses, or takes for a repeat, is nothing that the application has used.
+				defer func() {
+					if call.charge.Free() {
+						call.client.GiveBack()
+					}
+				}()
+			}
 			call.charge = limit.Open(call.Caller.Key())
 		}
 		defer call.charge.Mistake()

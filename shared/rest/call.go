@@ -22,6 +22,7 @@ type Call struct {
 	fingerprint [sha256.Size]byte
 	canonical   []byte
 	charge      *ratelimit.Charge // the rate limit's bill; nil before the caller is known, and when nothing is limited
+	client      *ratelimit.Charge // the same for the application that the caller uses
 	conditions  conditions        // of a change
 	retired     *retired          // what is said of the operation's end; nil when there is none in sight
 	began       time.Time         // when the request was whole

@@ -223,6 +223,7 @@ func (w *recorder) WriteHeader(status int) {
 		w.status = status
 		if w.call != nil {
 			w.call.charge.Fields(w.Header())
+			w.call.client.RefusalFields(w.Header())
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)

@@ -36,6 +36,8 @@ type Config struct {
 	Admission *resilience.Limiter
 	// Limits are what one caller may ask for, by class; a class that is not there is not limited.
 	Limits map[resilience.Class]*ratelimit.Limit
+	// Clients are what one application may ask for, with all its users; nil limits none.
+	Clients *ratelimit.Clients
 	// Origins are those whose pages may call the service from a browser (CORS); none may when it is empty.
 	Origins []string
 	// Retirements is the table of what is on its way out.
@@ -265,7 +267,7 @@ func (a *API) describe(h *huma.Operation, op Operation, body bool) {
 			Description: "ETag of what you read: when it is another by now, nothing is done and the answer is 412.",
 		})
 	}
-	if op.Policy != nil && a.config.Limits[op.class()] != nil {
+	if op.Policy != nil && (a.config.Limits[op.class()] != nil || a.config.Clients != nil) {
 		kinds = append(kinds, QuotaExceeded)
 		ok.Headers["RateLimit-Policy"] = headerDoc("What a caller may ask for: calls (q) in any stretch of so many seconds (w)")
 		ok.Headers["RateLimit"] = headerDoc("What is left of it (r), and the seconds until more comes back (t)")

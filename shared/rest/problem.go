@@ -145,7 +145,7 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 			Extensions: map[string]any{"violated-policies": quota.Policies},
 		}
 		p.retryAfter = strconv.FormatInt(quota.RetryAfter(), 10)
-	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, auth.ErrUnavailable),
+	case errors.Is(err, postgres.ErrUnavailable), errors.Is(err, auth.ErrUnavailable), errors.Is(err, ratelimit.ErrAway),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		a.config.Logger.WarnContext(ctx, "unavailable", "operation", From(ctx).Operation, "error", err, "correlation_id", From(ctx).Correlation)
 		p = NewProblem(DependencyUnavailable, "The service cannot do this right now.")

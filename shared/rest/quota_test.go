@@ -20,7 +20,7 @@ import (
 )
 
 // metered is an edge whose callers may write three times and read five times an hour.
-func metered(t *testing.T) (e *edge, ask func(caller, method, path, body string, header ...string) *answered) {
+func metered(t *testing.T, change ...func(*rest.Config)) (e *edge, ask func(caller, method, path, body string, header ...string) *answered) {
 	t.Helper()
 	limit := func(class, text string, leased bool) *ratelimit.Limit {
 		policies, err := ratelimit.Parse(class, text)
@@ -29,11 +29,11 @@ func metered(t *testing.T) (e *edge, ask func(caller, method, path, body string,
 		require.NoError(t, err)
 		return l
 	}
-	e = open(t, func(c *rest.Config) {
+	e = open(t, append(change, func(c *rest.Config) {
 		c.Limits = map[resilience.Class]*ratelimit.Limit{
 			resilience.Checkout: limit("checkout", "3/1h", false), resilience.Browse: limit("browse", "5/1h,1000/24h", true),
 		}
-	})
+	})...)
 	write := func(ctx context.Context, in *struct{ Body thing }) (rest.Answer, error) {
 		// What the idempotency layer does, without its database.
 		if call := rest.From(ctx); !call.Async {
@@ -184,4 +184,43 @@ func TestQueuedWritesAreCounted(t *testing.T) {
 		require.Equal(t, left, a.list(t, "RateLimit")["checkout"]["r"], "counted before it was answered")
 	}
 	ask("ada", http.MethodPost, "/api/v1/order", correct, "Prefer", "respond-async").exceeded(t, "checkout")
+}
+
+// An application's quota is that of all its users, and what their own limits refuse takes nothing of it.
+func TestClientsShareAQuota(t *testing.T) {
+	t.Parallel()
+	policies, err := ratelimit.ParseClients("6/1h")
+	require.NoError(t, err)
+	clients, err := ratelimit.NewClients(policies, nil, 1)
+	require.NoError(t, err)
+	_, ask := metered(t, func(c *rest.Config) { c.Clients = clients })
+	for range 3 {
+		a := ask("ada", http.MethodPost, "/api/v1/order", correct)
+		require.Equal(t, http.StatusOK, a.status, "%s", a.body)
+		assert.NotContains(t, a.list(t, "RateLimit-Policy"), "client", "whoever is served learns nothing of the others")
+	}
+	for range 10 {
+		ask("ada", http.MethodPost, "/api/v1/order", correct).exceeded(t, "checkout")
+	}
+	for range 3 {
+		require.Equal(t, http.StatusOK, ask("eve", http.MethodGet, "/api/v1/page", "").status)
+	}
+	for _, who := range []string{"ada", "eve", "new"} {
+		a := ask(who, http.MethodGet, "/api/v1/page", "")
+		a.exceeded(t, "client")
+		assert.Equal(t, standing{"q": 6, "w": 3600}, a.list(t, "RateLimit-Policy")["client"])
+	}
+	assert.Equal(t, http.StatusOK, ask("", http.MethodGet, "/api/v1/open", "").status)
+}
+
+// RL-08: what is refused only because Redis is away is not the caller's doing: 503, and no quota.
+func TestRL08AClosedClassIs503(t *testing.T) {
+	t.Parallel()
+	e, _ := metered(t)
+	rest.Register(e.API, rest.Operation{ID: "shut", Method: http.MethodGet, Path: "/api/v1/shut", Tag: "T", Status: 200},
+		func(context.Context, *struct{}) (rest.Answer, error) { return rest.Answer{}, ratelimit.ErrAway })
+	w := e.ask(t, http.MethodGet, "/api/v1/shut", "")
+	problem(t, w, 503, "dependency-unavailable")
+	assert.NotEmpty(t, w.Header().Get("Retry-After"))
+	assert.Empty(t, w.Header().Get("RateLimit"))
 }
