@@ -7,7 +7,7 @@ LOCAL := { test -x .local/bin/local || echo 'Building the local stack: the first
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench k6 soak package start token seed reset lint fmt fuzz azure
+.PHONY: help run test check bench k6 soak package start token seed reset lint fmt fuzz vuln licences azure
 
 help: ## List these targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -18,11 +18,12 @@ run: ## Run the whole stack on this machine until Ctrl-C
 test: ## Run all tests against a throw-away PostgreSQL and Redis
 	@$(LOCAL) services -- go test -p 1 -race -shuffle=on -timeout 20m ./...
 
-check: ## What CI runs: format, vet, lint, tidy, tests, fuzz targets, package
+check: ## What CI runs: format, vet, lint, vulnerabilities, tidy, tests, fuzz targets, package
 	@files=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$files" || { echo "not formatted (make fmt mends it): $$files"; exit 1; }
 	go mod tidy -diff
 	go vet ./...
 	$(MAKE) lint
+	$(MAKE) vuln
 	$(MAKE) test
 	$(MAKE) fuzz
 	$(MAKE) package
@@ -30,6 +31,12 @@ check: ## What CI runs: format, vet, lint, tidy, tests, fuzz targets, package
 lint: ## Run the linters
 	$(LINT) run ./...
 	$(ACTIONLINT) .github/workflows/*.yml
+
+vuln: ## Look for known vulnerabilities, in our calls of what we are built from
+	@$(LOCAL) vuln
+
+licences: ## Write docs/licences.md from what is linked into the handler
+	@$(LOCAL) licences
 
 fmt: ## Format the code
 	$(LINT) fmt ./...

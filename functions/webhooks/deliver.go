@@ -12,17 +12,24 @@ import (
 	"github.com/company/order-catalog-service/shared/servicebus"
 )
 
+// readWake reads a message of the queue.
+func readWake(body []byte) (wake wakeUp, err error) {
+	if err := json.Unmarshal(body, &wake); err != nil {
+		return wakeUp{}, err
+	}
+	if wake.Endpoint == uuid.Nil {
+		return wakeUp{}, errors.New("no endpoint")
+	}
+	return wake, nil
+}
+
 // Deliver answers one wake-up. It attempts the delivery, and then goes on with what else is due for the endpoint, for
 // a while. An error gives the message back to the broker.
 //
 // When the endpoint has its share of attempts in this process already, the message is done: whoever is at work
 // there goes on. So ten thousand wake-ups for one slow endpoint are gone at once, and the others' are reached.
 func (w *Webhooks) Deliver(ctx context.Context, m servicebus.Received) error {
-	var wake wakeUp
-	err := json.Unmarshal(m.Body, &wake)
-	if err == nil && wake.Endpoint == uuid.Nil {
-		err = errors.New("no endpoint")
-	}
+	wake, err := readWake(m.Body)
 	if err != nil {
 		return w.Poison(ctx, servicebus.QueueWebhookDelivery, m, err)
 	}

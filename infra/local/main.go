@@ -22,6 +22,8 @@ type commands struct {
 	Reset    resetCommand    `cmd:"" help:"Delete the stack's data."`
 	Package  packageCommand  `cmd:"" help:"Build dist/, the script root that Azure runs (linux/amd64), and the zip that is deployed."`
 	Start    startCommand    `cmd:"" help:"Run the stack with dist/ under Azure Functions Core Tools."`
+	Vuln     vulnCommand     `cmd:"" help:"Look for known vulnerabilities in the code and what it is built from."`
+	Licences licencesCommand `cmd:"" help:"Write docs/licences.md from what is linked into the handler."`
 	Services servicesCommand `cmd:"" help:"Run a command with a throw-away PostgreSQL and Redis."`
 }
 

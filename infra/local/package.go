@@ -21,6 +21,7 @@ import (
 // packageCommand is `make package`.
 type packageCommand struct {
 	Version string `help:"What the handler calls itself; the commit when not given."`
+	CI      bool   `env:"CI" help:"Fail when the Go of releases can't be had, instead of using the installed one."`
 }
 
 // Run builds for where Azure runs it, stages, and prints what came out.
@@ -30,12 +31,19 @@ func (c *packageCommand) Run(root checkout) error {
 	if c.Version == "" {
 		c.Version = root.commit(ctx)
 	}
+	toolchain, err := releaseGo(ctx, c.CI)
+	if err != nil {
+		return err
+	}
 	binary := root.local("bin", "handler-linux-amd64")
-	if err := stage.Build(ctx, string(root), binary, stage.BuildOptions{GOOS: "linux", GOARCH: "amd64", Version: c.Version}); err != nil {
+	if err := stage.Build(ctx, string(root), binary, stage.BuildOptions{GOOS: "linux", GOARCH: "amd64", Version: c.Version, Toolchain: toolchain}); err != nil {
 		return err
 	}
 	dist, err := stage.Stage(stage.Options{Repo: string(root), Binary: binary, Out: root.dist()})
 	if err != nil {
+		return err
+	}
+	if err := writeSBOM(ctx, root, binary, dist); err != nil {
 		return err
 	}
 	var total int64

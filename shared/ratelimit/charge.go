@@ -108,7 +108,11 @@ func (c *Charge) read(standings string, replay bool) {
 		if err != nil {
 			return
 		}
-		c.standings[i] = Standing{Policy: windows[i].Name, Remaining: max(0, remaining), Reset: time.Duration(ms) * time.Millisecond}
+		w := &windows[i]
+		c.standings[i] = Standing{
+			Policy: w.Name, Remaining: min(max(0, remaining), w.Quota),
+			Reset: min(max(0, time.Duration(ms)*time.Millisecond), w.slot*time.Duration(w.slots)),
+		}
 		c.n++
 	}
 }

@@ -72,7 +72,7 @@ const (
 	correct = `{"name":"ok"}`
 )
 
-func open(t *testing.T, change ...func(*rest.Config)) *edge {
+func open(t testing.TB, change ...func(*rest.Config)) *edge {
 	t.Helper()
 	tokens, stop, err := issuer.Serve("127.0.0.1:0", issuer.Options{})
 	require.NoError(t, err)

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"go/version"
 	"io"
 	"io/fs"
 	"os"
@@ -196,6 +197,28 @@ type BuildOptions struct {
 	GOOS, GOARCH string
 	Version      string   // what the handler calls itself
 	Tags         []string // build tags, for tests that need a handler with fault points
+	Toolchain    string   // which Go, as GOTOOLCHAIN names it
+}
+
+// Go is what releases are built with: a patch version, as what is wrong with the standard library is wrong with us. It need
+// not be what developers have, and is fetched like a module.
+const Go = "go1.26.10"
+
+// Toolchain is Go where it can be had, or what is installed when that is newer, as GOTOOLCHAIN names it.
+func Toolchain(ctx context.Context) (string, error) {
+	installed, err := exec.CommandContext(ctx, "go", "env", "GOVERSION").Output()
+	if err != nil {
+		return "", fmt.Errorf("asking for Go's version: %w", err)
+	}
+	if version.Compare(strings.TrimSpace(string(installed)), Go) >= 0 {
+		return "local", nil
+	}
+	try := exec.CommandContext(ctx, "go", "version")
+	try.Env = append(os.Environ(), "GOTOOLCHAIN="+Go)
+	if said, err := try.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("fetching %s: %w: %s", Go, err, bytes.TrimSpace(said))
+	}
+	return Go, nil
 }
 
 // Build compiles the handler in repo into the file out: static, without paths of this machine in it.
@@ -221,6 +244,9 @@ func Build(ctx context.Context, repo, out string, options BuildOptions) error {
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if options.GOOS != "" {
 		build.Env = append(build.Env, "GOOS="+options.GOOS)
+	}
+	if options.Toolchain != "" {
+		build.Env = append(build.Env, "GOTOOLCHAIN="+options.Toolchain)
 	}
 	if options.GOARCH != "" {
 		build.Env = append(build.Env, "GOARCH="+options.GOARCH)
