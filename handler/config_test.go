@@ -1,9 +1,12 @@
 package main
 
 import (
+	"maps"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/company/order-catalog-service/shared/auth"
 )
@@ -75,4 +78,45 @@ func TestIssuersComeFromTheOneFormOrTheListOrBoth(t *testing.T) {
 			assert.Equal(t, c.want, got.issuers, name)
 		}
 	}
+}
+
+// Settings that make no sense are all named at once, and none is quoted: some are secrets.
+func TestConfigRefusesWhatMakesNoSense(t *testing.T) {
+	t.Parallel()
+	good := map[string]string{
+		"DATABASE_URL": "postgres://x", "AUTH_ISSUER": "https://issuer.example", "AUTH_AUDIENCE": "a", "JWT_SIGNING_KEY": "0123456789abcdef",
+		"WEBHOOK_SECRET": "0123456789abcdef", "SERVICEBUS_CONNECTION": "Endpoint=sb://x",
+	}
+	c, err := load(good)
+	require.NoError(t, err)
+	assert.Empty(t, c.CORSOrigins, "no page may call unless it is listed")
+	assert.Equal(t, "off", c.RateLimitClients)
+
+	wrong := map[string]string{
+		"CORS_ALLOWED_ORIGINS": "https://shop.example,*", "RATE_LIMIT_CLIENTS": "quoted-client=many", "RATE_LIMIT_WITHOUT_REDIS": "checkout=quoted",
+		"RATE_LIMIT_REST": "quoted", "JWT_SIGNING_KEY": "quoted", "REQUEST_TIMEOUT": "2h", "AUTH_ISSUER": "quoted",
+	}
+	all := maps.Clone(good)
+	for variable, value := range wrong {
+		one := maps.Clone(good)
+		one[variable], all[variable] = value, value
+		_, err := load(one)
+		require.ErrorContains(t, err, variable)
+		assert.NotContains(t, err.Error(), "quoted")
+		assert.Equal(t, 1, strings.Count(err.Error(), "\n"), "%s alone is wrong: %v", variable, err)
+	}
+	_, err = load(all)
+	for variable := range wrong {
+		require.ErrorContains(t, err, variable)
+	}
+	for _, origins := range []string{"null", "https://shop.example/", "shop.example", "https://*.example"} {
+		one := maps.Clone(good)
+		one["CORS_ALLOWED_ORIGINS"] = origins
+		_, err := load(one)
+		require.ErrorContains(t, err, "CORS_ALLOWED_ORIGINS", origins)
+	}
+	good["CORS_ALLOWED_ORIGINS"] = "https://shop.example,http://localhost:3000"
+	c, err = load(good)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"https://shop.example", "http://localhost:3000"}, c.CORSOrigins)
 }

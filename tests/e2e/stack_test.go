@@ -54,6 +54,7 @@ type world struct {
 	*kit.Database
 	issuer *issuer.Issuer
 	broker *kit.Broker
+	heard  io.Writer // hears all that hosts and handlers say, when it isn't nil
 }
 
 func newWorld(t *testing.T) *world {
@@ -83,6 +84,9 @@ func (w *world) startAt(t *testing.T, scriptRoot, databaseURL string, limits hos
 	redis := os.Getenv("TEST_REDIS_URL")
 	require.NotEmpty(t, redis, "TEST_REDIS_URL is not set: run `make test`")
 	logger := slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if w.heard != nil {
+		logger = slog.New(slog.NewTextHandler(w.heard, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	messages, err := pump.Open(w.broker.Connection, logger)
 	require.NoError(t, err)
 	t.Cleanup(func() {
