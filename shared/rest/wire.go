@@ -27,7 +27,7 @@ func plain(r *http.Request) error {
 	}
 	// The router would send the client on to the path's other spelling, with a body for browsers and, for a write, a second
 	// request. There is one spelling of each address.
-	if p := r.URL.Path; strings.Contains(p, "//") || strings.Contains(p, "/.") && path.Clean(p) != strings.TrimSuffix(p, "/") {
+	if p := r.URL.Path; !strings.HasPrefix(p, "/") || strings.Contains(p, "//") || strings.Contains(p, "/.") && path.Clean(p) != strings.TrimSuffix(p, "/") {
 		return NewProblem(NotFound, "There is nothing at this address.")
 	}
 	return nil
