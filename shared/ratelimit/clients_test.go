@@ -1,7 +1,6 @@
 package ratelimit
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -142,7 +141,8 @@ func TestRL08AClosedClassRefusesWhileRedisIsAway(t *testing.T) {
 				continue
 			}
 			require.ErrorIs(t, err, ErrAway, name)
-			assert.False(t, errors.As(err, new(*RefusedError)), "it is not the caller's doing")
+			var refused *RefusedError
+			assert.NotErrorAs(t, err, &refused, "it is not the caller's doing")
 			assert.True(t, c.Free())
 		}
 	}

@@ -52,8 +52,12 @@ func TestCC02NotModified(t *testing.T) {
 	whole := e.ask(t, http.MethodGet, things, "")
 	etag := whole.Header().Get("ETag")
 	for _, headers := range [][]string{
-		{"If-None-Match", etag}, {"If-None-Match", "W/" + etag}, {"If-None-Match", `"x", ` + etag}, {"If-None-Match", "*"},
-		{"If-None-Match", `"x"`, "If-None-Match", etag}, {"If-None-Match", "nonsense, " + etag},
+		{"If-None-Match", etag},
+		{"If-None-Match", "W/" + etag},
+		{"If-None-Match", `"x", ` + etag},
+		{"If-None-Match", "*"},
+		{"If-None-Match", `"x"`, "If-None-Match", etag},
+		{"If-None-Match", "nonsense, " + etag},
 		{"If-None-Match", etag, "If-Modified-Since", "Thu, 01 Jan 1970 00:00:00 GMT"},
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
@@ -110,7 +114,12 @@ func TestCC03ChangesHaveConditions(t *testing.T) {
 		assert.Equal(t, http.StatusOK, e.ask(t, http.MethodPatch, "/api/v1/change", correct, ok...).Code, ok)
 	}
 	for _, failed := range [][]string{
-		{"If-Match", `"x"`}, {"If-Match", `W/"now"`}, {"If-Match", "now"}, {"If-None-Match", now}, {"If-None-Match", "*"}, {"If-None-Match", `W/"now"`},
+		{"If-Match", `"x"`},
+		{"If-Match", `W/"now"`},
+		{"If-Match", "now"},
+		{"If-None-Match", now},
+		{"If-None-Match", "*"},
+		{"If-None-Match", `W/"now"`},
 		{"If-Match", now, "If-None-Match", now},
 	} {
 		problem(t, e.ask(t, http.MethodPatch, "/api/v1/change", correct, failed...), 412, "precondition-failed")

@@ -21,8 +21,10 @@ import (
 func TestPD01TheRoutersRefusalsAreProblems(t *testing.T) {
 	t.Parallel()
 	e := open(t)
-	for _, path := range []string{"/", "/nope", "/api/v1/things", things + "/", "/api/v2/things/1", "/%2e%2e/etc/passwd", "/api/v1/things/a%2Fb/c",
-		"//api/v1/secret", "/api//v1/secret", "/api/v1/x/../secret", "/api/./v1/secret", "/api/v1/secret/.", "/api/v1/secret/..", "//evil.example/"} {
+	for _, path := range []string{
+		"/", "/nope", "/api/v1/things", things + "/", "/api/v2/things/1", "/%2e%2e/etc/passwd", "/api/v1/things/a%2Fb/c",
+		"//api/v1/secret", "/api//v1/secret", "/api/v1/x/../secret", "/api/./v1/secret", "/api/v1/secret/.", "/api/v1/secret/..", "//evil.example/",
+	} {
 		problem(t, e.ask(t, http.MethodGet, path, ""), 404, "not-found")
 	}
 	for _, method := range []string{http.MethodPost, http.MethodDelete, http.MethodTrace, http.MethodConnect, "FOO", "get"} {

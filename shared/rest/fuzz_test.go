@@ -49,7 +49,10 @@ func FuzzHeaders(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, first uint8, one string, second uint8, two string) {
 		for _, to := range []struct{ method, path, body string }{
-			{http.MethodGet, things, ""}, {http.MethodPut, things, correct}, {http.MethodPost, "/api/v1/keyed", ""}, {http.MethodGet, "/api/v1/secret", ""},
+			{http.MethodGet, things, ""},
+			{http.MethodPut, things, correct},
+			{http.MethodPost, "/api/v1/keyed", ""},
+			{http.MethodGet, "/api/v1/secret", ""},
 			{http.MethodOptions, things, ""},
 		} {
 			r := httptest.NewRequest(to.method, to.path, strings.NewReader(to.body))

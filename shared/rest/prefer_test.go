@@ -16,6 +16,7 @@ func FuzzPrefer(f *testing.F) {
 		a, b := prefers([]string{one}, RespondAsync), prefers([]string{two}, RespondAsync)
 		assert.Equal(t, a || b, prefers([]string{one, two}, RespondAsync))
 		assert.Equal(t, a, prefers([]string{strings.ToUpper(one)}, RespondAsync))
+		assert.Equal(t, prefers([]string{two}, "wait"), prefers([]string{two, two}, "wait"))
 		assert.False(t, a && !strings.Contains(strings.ToLower(one), RespondAsync))
 		assert.False(t, prefers([]string{`x="` + strings.NewReplacer(`"`, "", `\`, "").Replace(one) + `"`}, RespondAsync))
 	})

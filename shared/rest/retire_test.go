@@ -187,7 +187,7 @@ func TestDV08UseIsCountedByClient(t *testing.T) {
 			for _, p := range sum.DataPoints {
 				series := ""
 				for _, label := range p.Attributes.ToSlice() {
-					series += "/" + string(label.Key) + "=" + label.Value.Emit()
+					series += "/" + string(label.Key) + "=" + label.Value.String()
 				}
 				got[series] = p.Value
 			}
