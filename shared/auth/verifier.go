@@ -13,6 +13,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwa"
 	"github.com/lestrrat-go/jwx/v3/jws"
 	"github.com/lestrrat-go/jwx/v3/jwt"
+	"golang.org/x/sync/singleflight"
 	"github.com/maypok86/otter/v2"
 )
 
@@ -73,23 +74,18 @@ func NewVerifier(config Config) (*Verifier, error) {
 
 // Prime fetches the issuers' keys ahead of the first token. An issuer that is away doesn't keep the others'.
 func (v *Verifier) Prime(ctx context.Context) error {
-	asked := make([]<-chan error, 0, len(v.keys))
-	for _, keys := range v.keys {
-		done := make(chan error, 1)
-		flight := keys.refetch()
-		go func() {
-			select {
-			case res := <-flight:
-				done <- res.Err
-			case <-ctx.Done():
-				done <- ctx.Err()
-			}
-		}()
-		asked = append(asked, done)
+	flights := make([]<-chan singleflight.Result, len(v.keys)) // all at once
+	for i, keys := range v.keys {
+		flights[i] = keys.refetch()
 	}
 	var errs []error
-	for _, done := range asked {
-		errs = append(errs, <-done)
+	for _, flight := range flights {
+		select {
+		case res := <-flight:
+			errs = append(errs, res.Err)
+		case <-ctx.Done():
+			errs = append(errs, ctx.Err())
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -232,8 +228,12 @@ func (s *source) identity(t *unverified) (Identity, error) {
 	if id.Subject == "" || len(id.Subject) > 255 {
 		return Identity{}, fmt.Errorf("%w: claim %s is missing or not a name", ErrInvalidToken, s.CustomerClaim)
 	}
-	if strings.ContainsFunc(id.Subject, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	if strings.ContainsFunc(id.Subject, control) {
 		return Identity{}, fmt.Errorf("%w: control characters in the subject", ErrInvalidToken)
+	}
+	if len(id.Client) > 255 || strings.ContainsFunc(id.Client, control) {
+		return Identity{}, fmt.Errorf("%w: the client's id is not a name", ErrInvalidToken)
 	}
 	id.Expires, _ = t.claims.Expiration()
 	if id.AppOnly, err = t.appOnly(s.Kind); err != nil {
