@@ -138,6 +138,7 @@ func TestSchedulesRunTimers(t *testing.T) {
 	for _, wrong := range []string{"shop-nothing", "shop-webhooks-deliver"} {
 		said, failed = w.invoke(t, rule(wrong))
 		assert.True(t, failed, "%s", said)
+		assert.Contains(t, string(said), "no timer function")
 	}
 	said, failed = w.invoke(t, map[string]any{"hello": "there"})
 	assert.True(t, failed)
