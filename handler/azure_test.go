@@ -43,7 +43,7 @@ func TestTheSettingsInAzureAreGoodOnes(t *testing.T) {
 			require.NoError(t, err, r.Name)
 			t.Cleanup(s.close)
 			assert.NotNil(t, s.redis)
-			assert.NotContains(t, c.DatabaseURL, ":@", "nobody has a password")
+			assert.NotContains(t, string(c.DatabaseURL), ":@", "nobody has a password")
 			assert.Contains(t, c.MigrationsDatabaseURL, "role%3Dorders_owner")
 		}
 		assert.Equal(t, map[string]int{"dev": 2, "staging": 2, "prod": 3}[environment], apps)

@@ -24,13 +24,13 @@ type config struct {
 	// Set by AWS Lambda, where nothing listens: events are asked for at this address.
 	LambdaRuntime string `env:"AWS_LAMBDA_RUNTIME_API"`
 
-	DatabaseURL           string   `env:"DATABASE_URL,required,notEmpty"`
-	MigrationsDatabaseURL string   `env:"MIGRATIONS_DATABASE_URL"`
-	RedisURL              string   `env:"REDIS_URL"`
-	RedlockURLs           []string `env:"REDLOCK_URLS"`
+	DatabaseURL           secret   `env:"DATABASE_URL,required,notEmpty"`
+	MigrationsDatabaseURL secret   `env:"MIGRATIONS_DATABASE_URL"`
+	RedisURL              secret   `env:"REDIS_URL"`
+	RedlockURLs           []secret `env:"REDLOCK_URLS"`
 
 	// As the triggers' connection setting: a connection string, or these parts of an identity's.
-	ServiceBus           string `env:"SERVICEBUS_CONNECTION"`
+	ServiceBus           secret `env:"SERVICEBUS_CONNECTION"`
 	ServiceBusNamespace  string `env:"SERVICEBUS_CONNECTION__fullyQualifiedNamespace"`
 	ServiceBusClientID   string `env:"SERVICEBUS_CONNECTION__clientId"`
 	ServiceBusCredential string `env:"SERVICEBUS_CONNECTION__credential"`
@@ -42,14 +42,18 @@ type config struct {
 	AuthIssuers       string   `env:"AUTH_ISSUERS"`
 	issuers           []auth.Issuer
 
-	JWTSigningKey string `env:"JWT_SIGNING_KEY,required,notEmpty"`
+	JWTSigningKey secret `env:"JWT_SIGNING_KEY,required,notEmpty"`
 	PublicBaseURL string `env:"PUBLIC_BASE_URL"`
-	WebhookSecret string `env:"WEBHOOK_SECRET,required,notEmpty"`
+	WebhookSecret secret `env:"WEBHOOK_SECRET,required,notEmpty"`
 	// Origins whose pages may call the service from a browser.
 	CORSOrigins []string `env:"CORS_ALLOWED_ORIGINS"`
 	// For a receiver on this machine. A process that runs in Azure refuses it.
 	WebhookAllowLoopback bool   `env:"WEBHOOK_ALLOW_LOOPBACK"`
-	AzureSite            string `env:"WEBSITE_SITE_NAME"` // set by Azure
+
+	// Set by Azure.
+	AzureSite     string `env:"WEBSITE_SITE_NAME"`
+	AzureInstance string `env:"WEBSITE_INSTANCE_ID"`
+	AzureRegion   string `env:"REGION_NAME"`
 
 	PoolOrders     int32         `env:"DB_POOL_ORDERS" envDefault:"8"`
 	PoolReads      int32         `env:"DB_POOL_READS" envDefault:"6"`
@@ -74,6 +78,15 @@ type config struct {
 	OrderConfirmAfter time.Duration `env:"ORDER_CONFIRM_AFTER" envDefault:"15m"`
 	OrderQueueAfter   time.Duration `env:"ORDER_QUEUE_AFTER" envDefault:"0s"`
 	LogLevel          slog.Level    `env:"LOG_LEVEL" envDefault:"WARN"`
+
+	// Where telemetry goes; the exporters read what else OpenTelemetry defines (headers, timeouts, queues) by themselves.
+	OTLPEndpoint      string  `env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+	OTELDisabled      bool    `env:"OTEL_SDK_DISABLED"`
+	TracesExporter    string  `env:"OTEL_TRACES_EXPORTER" envDefault:"otlp"`
+	MetricsExporter   string  `env:"OTEL_METRICS_EXPORTER" envDefault:"otlp"`
+	LogsExporter      string  `env:"OTEL_LOGS_EXPORTER" envDefault:"otlp"`
+	TraceRatio        float64 `env:"OTEL_TRACES_SAMPLER_ARG" envDefault:"0.1"`
+	TraceTrustCallers bool    `env:"TRACE_TRUST_CALLERS"`
 }
 
 // load reads the environment and reports every mistake at once. Errors name variables, never their values: some
@@ -124,6 +137,13 @@ func load(environment map[string]string) (config, error) {
 	}
 	check(c.RequestTimeout > 0 && c.RequestTimeout <= time.Minute, "REQUEST_TIMEOUT must be between 0 and 1m, below the host's functionTimeout")
 	check(c.OrderQueueAfter >= 0 && c.OrderQueueAfter <= c.RequestTimeout/2, "ORDER_QUEUE_AFTER must be 0 or at most half of REQUEST_TIMEOUT: queueing takes time too")
+	check(c.OTLPEndpoint == "" || isURL(c.OTLPEndpoint), "OTEL_EXPORTER_OTLP_ENDPOINT is not an http or https URL, as in http://127.0.0.1:4318")
+	check(c.TraceRatio >= 0 && c.TraceRatio <= 1, "OTEL_TRACES_SAMPLER_ARG must be between 0 and 1: the part of the traces that is recorded")
+	for variable, exporter := range map[string]string{
+		"OTEL_TRACES_EXPORTER": c.TracesExporter, "OTEL_METRICS_EXPORTER": c.MetricsExporter, "OTEL_LOGS_EXPORTER": c.LogsExporter,
+	} {
+		check(exporter == "otlp" || exporter == "none", variable+" must be otlp or none")
+	}
 	check(c.OrderConfirmAfter > 0, "ORDER_CONFIRM_AFTER must be longer than 0, as in 15m")
 	if len(wrong) > 0 {
 		return config{}, fmt.Errorf("the environment is not complete:\n%w", errors.Join(wrong...))

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // testService is the handler's service as wired, with nothing behind it.
@@ -18,7 +19,7 @@ func testService(t *testing.T) *service {
 	t.Helper()
 	c, err := load(environment(nil))
 	require.NoError(t, err)
-	s, err := wire(t.Context(), c, slog.New(slog.DiscardHandler))
+	s, err := wire(t.Context(), c, &telemetry.Telemetry{Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(s.close)
 	return s

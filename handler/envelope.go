@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,9 +27,9 @@ type triggers struct {
 	deadline time.Duration
 }
 
-// handler serves POST /{name}. Its answer settles the trigger: {} completes the message or batch, 500 gives it
+// handler serves POST /{f.Function}. Its answer settles the trigger: {} completes the message or batch, 500 gives it
 // back. Success writes no log line, since the host copies stdout line by line.
-func (t triggers) handler(name string, run func(context.Context, invocation) error) http.Handler {
+func (t triggers) handler(f trigger, run func(context.Context, invocation) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Envelope calls never carry these headers and proxied ones always do: this one is from the public.
 		if len(r.Header.Values("X-Ms-Invocation-Id")) > 0 || len(r.Header.Values("X-Forwarded-Host")) > 0 {
@@ -44,8 +45,12 @@ func (t triggers) handler(name string, run func(context.Context, invocation) err
 		id := r.Header.Get("X-Azure-Functions-InvocationId")
 		ctx, cancel := context.WithTimeout(r.Context(), t.deadline)
 		defer cancel()
-		if err := t.invoke(ctx, w, r, invocation{ID: id, Function: name}, run); err != nil {
-			t.logger.ErrorContext(ctx, "trigger failed", "function", name, "invocation", id, "error", err)
+		u := &unit{invocation: id, function: f.Function, began: time.Now()}
+		ctx = context.WithValue(ctx, unitKey{}, u)
+		err := t.invoke(ctx, w, r, invocation{ID: id, Function: f.Function, Source: cmp.Or(f.Topic, f.Queue)}, run)
+		u.tell(ctx, t.logger, f.Timer != "", err)
+		if err != nil {
+			t.logger.ErrorContext(ctx, "trigger failed", "function", f.Function, "error", err)
 			text := "the invocation failed; its cause is in the log"
 			var envelope *envelopeError
 			if errors.As(err, &envelope) {

@@ -20,6 +20,7 @@ type invocation struct {
 	// ID is new for every attempt, also for a retry of the same message: it names a log line, never an effect.
 	ID       string
 	Function string
+	Source   string // the queue or topic that its messages come from; "" for a timer
 	// Data holds the trigger's value under the binding's name, in the host's encoding (see text).
 	Data map[string]json.RawMessage
 	// Metadata holds what the trigger says about its value. Use it only through the methods of fields.

@@ -6,9 +6,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strconv"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/company/order-catalog-service/shared/servicebus"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // maxMessages bounds a batch: the host's own default is 1,000 and nothing here asks for more.
@@ -17,13 +21,28 @@ const maxMessages = 4096
 // onServiceBus runs the function of a Service Bus trigger with one message or a batch; an error gives all of
 // them back at once. The binding says dataType binary: as text, the host would let members of a JSON body
 // replace the metadata of the same name, and a text that looks like base64 can't be told from bytes.
+//
+// The messages' traces go on: one span for the batch, inside of the first trace that is sampled and linked to the others.
 func onServiceBus(binding string, run func(context.Context, []servicebus.Received) error) func(context.Context, invocation) error {
 	return func(ctx context.Context, in invocation) error {
 		messages, err := in.serviceBus(binding)
 		if err != nil {
 			return err
 		}
-		return run(ctx, messages)
+		note(ctx, slog.Int("messages", len(messages)))
+		if !telemetry.Tracing() {
+			return run(ctx, messages)
+		}
+		ctx, span := telemetry.Join(ctx, trace.SpanKindConsumer, "process "+in.Source, servicebus.Traces(messages)...)
+		defer span.End()
+		if span.Recording() {
+			span.Set(servicebus.Attributes("process", in.Source, len(messages))...)
+			span.Set(in.attributes("pubsub")...)
+		}
+		if err = run(ctx, messages); err != nil {
+			span.Fail("failed")
+		}
+		return err
 	}
 }
 

@@ -169,7 +169,7 @@ func TestUnclearEnvelopesNameTheField(t *testing.T) {
 func call(t *testing.T, run func(context.Context, invocation) error, change func(*http.Request)) (*http.Response, string, string) {
 	t.Helper()
 	var log bytes.Buffer
-	h := triggers{slog.New(slog.NewTextHandler(&log, nil)), time.Minute}.handler("tick", run)
+	h := triggers{slog.New(slog.NewTextHandler(&log, nil)), time.Minute}.handler(trigger{Function: "tick"}, run)
 	r := httptest.NewRequest(http.MethodPost, "/tick", strings.NewReader(timerShort))
 	r.Header.Set("X-Azure-Functions-InvocationId", "2d28af1f")
 	if change != nil {

@@ -4,6 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // timerInfo is what the host says about one run of a timer.
@@ -26,7 +31,14 @@ func onTimer(run func(context.Context, timerInfo) error) func(context.Context, i
 		if err != nil {
 			return err
 		}
-		return run(ctx, info)
+		ctx, span := telemetry.Enter(ctx, trace.SpanKindServer, time.Now())
+		err = run(ctx, info)
+		failure := ""
+		if err != nil {
+			failure = "failed"
+		}
+		span.End(in.Function, failure, func() []attribute.KeyValue { return in.attributes("timer") })
+		return err
 	}
 }
 

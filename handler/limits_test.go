@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/telemetry"
 	"github.com/company/order-catalog-service/tests/kit"
 )
 
@@ -56,12 +57,12 @@ func TestRoleWithoutTimeoutsIsWarnedOfOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out := &lines{}
 			s, err := wire(t.Context(), config{
-				DatabaseURL: c.url, MigrationsDatabaseURL: d.OwnerURL, issuers: []auth.Issuer{{URL: "http://127.0.0.1:1", Audiences: []string{"a"}}},
+				DatabaseURL: secret(c.url), MigrationsDatabaseURL: secret(d.OwnerURL), issuers: []auth.Issuer{{URL: "http://127.0.0.1:1", Audiences: []string{"a"}}},
 				JWTSigningKey: "0123456789abcdef", PoolOrders: 1, PoolReads: 1, PoolBackground: 1, PoolDrain: 1, AdmissionMin: 16, AdmissionStart: 200, AdmissionMax: 1000, AdmissionTarget: time.Second, AdmissionWait: time.Second,
 				WebhookSecret: "0123456789abcdef", ServiceBus: "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true;",
 				AcquireTimeout: 10 * time.Second, RequestTimeout: time.Second,
 				RateLimitCheckout: "off", RateLimitBrowse: "off", RateLimitRest: "off", RateLimitClients: "off", RateLimitProcesses: 1,
-			}, slog.New(slog.NewJSONHandler(out, nil)))
+			}, &telemetry.Telemetry{Logger: slog.New(slog.NewJSONHandler(out, nil))})
 			require.NoError(t, err)
 			defer s.close()
 			s.checkLimits(context.Background())

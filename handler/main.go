@@ -57,10 +57,20 @@ func run(ctx context.Context, environment map[string]string) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(1 << 30) // where that would be too much, collect more often
 	}
-	logger := telemetry.Logger(os.Stdout, c.LogLevel)
+	seen, err := telemetry.Setup(ctx, c.telemetry())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// What is still queued goes out, unless the collector is away: then nobody waits for it.
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		_ = seen.Close(ending)
+	}()
+	logger := seen.Logger
 	slog.SetDefault(logger)
 	if c.LambdaRuntime != "" {
-		s, err := wire(ctx, c, logger)
+		s, err := wire(ctx, c, seen)
 		if err != nil {
 			return err
 		}
@@ -74,7 +84,7 @@ func run(ctx context.Context, environment map[string]string) error {
 	if err != nil {
 		return fmt.Errorf("listening on FUNCTIONS_CUSTOMHANDLER_PORT: %w", err)
 	}
-	s, err := wire(ctx, c, logger)
+	s, err := wire(ctx, c, seen)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

@@ -64,17 +64,12 @@ type service struct {
 }
 
 // wire makes everything and connects to nothing.
-func wire(ctx context.Context, c config, logger *slog.Logger) (*service, error) {
-	s := &service{config: c, logger: logger, started: make(chan struct{}), cursors: paging.NewCodec([]byte(c.JWTSigningKey))}
+func wire(ctx context.Context, c config, seen *telemetry.Telemetry) (*service, error) {
+	logger := seen.Logger
+	s := &service{config: c, logger: logger, metrics: seen.Page, started: make(chan struct{}), cursors: paging.NewCodec([]byte(c.JWTSigningKey))}
 	s.state.Store(health.Starting)
-	page, shutdown, err := telemetry.Metrics()
-	if err != nil {
-		return nil, err
-	}
-	s.metrics = page
-	s.closers = append(s.closers, func() { _ = shutdown(context.Background()) })
-
-	s.pools, err = postgres.Open(ctx, c.DatabaseURL, postgres.Budget{
+	var err error
+	s.pools, err = postgres.Open(ctx, string(c.DatabaseURL), postgres.Budget{
 		Orders: c.PoolOrders, Reads: c.PoolReads, Background: c.PoolBackground, Drain: c.PoolDrain, Acquire: c.AcquireTimeout,
 	})
 	if err != nil {
@@ -141,7 +136,7 @@ func (s *service) openRedis() (locks []*redis.Client, err error) {
 		return client, nil
 	}
 	if s.config.RedisURL != "" {
-		if s.redis, err = open("REDIS_URL", s.config.RedisURL); err != nil {
+		if s.redis, err = open("REDIS_URL", string(s.config.RedisURL)); err != nil {
 			return nil, err
 		}
 		if s.lane, err = sharedredis.NewLane(s.redis); err != nil {
@@ -149,7 +144,7 @@ func (s *service) openRedis() (locks []*redis.Client, err error) {
 		}
 	}
 	for _, url := range s.config.RedlockURLs {
-		node, err := open("REDLOCK_URLS", url)
+		node, err := open("REDLOCK_URLS", string(url))
 		if err != nil {
 			return nil, err
 		}
@@ -161,7 +156,7 @@ func (s *service) openRedis() (locks []*redis.Client, err error) {
 // openBus makes the way out for events.
 func (s *service) openBus() (err error) {
 	s.bus, err = servicebus.Open(servicebus.Options{
-		ConnectionString: s.config.ServiceBus, Namespace: s.config.ServiceBusNamespace, ClientID: s.config.ServiceBusClientID,
+		ConnectionString: string(s.config.ServiceBus), Namespace: s.config.ServiceBusNamespace, ClientID: s.config.ServiceBusClientID,
 	})
 	if err != nil {
 		return err
@@ -190,7 +185,7 @@ func (s *service) register() error {
 	}
 	t := triggers{logger: s.logger, deadline: triggerDeadline}
 	for _, f := range triggerFunctions {
-		s.api.Handle("/"+f.Function, t.handler(f.Function, f.Run(s)))
+		s.api.Handle("/"+f.Function, t.handler(f, f.Run(s)))
 	}
 	return nil
 }
@@ -277,7 +272,7 @@ func (s *service) bringUp(ctx context.Context) {
 		}
 	})
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		err := postgres.Migrate(ctx, s.config.MigrationsDatabaseURL, func(step string) { s.logger.InfoContext(ctx, "migrated", "step", step) })
+		err := postgres.Migrate(ctx, string(s.config.MigrationsDatabaseURL), func(step string) { s.logger.InfoContext(ctx, "migrated", "step", step) })
 		if err == nil {
 			// The first connection tells the server's timeline, which names what is kept in Redis (CX-09): no request comes before.
 			err = s.pools.Orders.Ping(ctx)

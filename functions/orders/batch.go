@@ -9,11 +9,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/money"
 	"github.com/company/order-catalog-service/shared/outbox"
 	"github.com/company/order-catalog-service/shared/postgres"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // situation is what the first round trip read under the locks, and what the batch has made of it so far.
@@ -48,7 +50,9 @@ func (l *lane) transact(ctx context.Context, batch []work) error {
 		if err == nil {
 			l.clock.saw(s.now)
 			s.scheme = scheme
+			_, span := telemetry.Child(ctx, trace.SpanKindInternal, "order.decide")
 			done, err = decideAll(batch, &s)
+			span.End()
 		}
 		if err == nil && len(done.saved) == 0 {
 			return rollback(ctx, conn) // all of them were answered before

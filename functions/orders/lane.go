@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/company/order-catalog-service/shared/background"
 	"github.com/company/order-catalog-service/shared/idempotency"
-	"github.com/company/order-catalog-service/shared/outbox"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/rest"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // The lane's bounds.
@@ -52,6 +54,7 @@ type job struct {
 	request idempotency.Request
 	refuse  func(*rest.Problem) idempotency.Answer // renders a no
 	trace   string                                 // the request's W3C trace context, for its events
+	span    telemetry.Span                         // of its time in the lane
 
 	accepted time.Time // when it was answered 202, by the database's clock; zero for what was not queued
 	deadline time.Time
@@ -96,7 +99,10 @@ type lane struct {
 // the next request with its key finds the answer.
 func (l *lane) commit(ctx context.Context, w work) (idempotency.Answer, time.Duration, error) {
 	j := w.self()
-	j.came, j.trace = time.Now(), outbox.TraceParent(ctx)
+	j.came = time.Now()
+	ctx, j.span = telemetry.Child(ctx, trace.SpanKindInternal, "order.lane")
+	defer j.span.End()
+	j.trace = telemetry.TraceParent(ctx)
 	j.done = make(chan outcome, 1)
 	j.deadline, _ = ctx.Deadline()
 	if !l.enter(w) {
@@ -211,11 +217,14 @@ func (l *lane) do(batch []work) {
 		return
 	}
 	began := time.Now()
+	ctx, span := traceBatch(ctx, batch)
+	defer span.End()
 	err := l.transact(ctx, batch)
 	l.metrics.committed(ctx, batch, began)
 	if err == nil {
 		return
 	}
+	span.Fail("batch")
 	if len(batch) == 1 && idempotency.IsDuplicate(err) {
 		// Another process committed this key while we were deciding: once more, and the key will be found.
 		if err = l.transact(ctx, batch); err == nil {
@@ -263,4 +272,25 @@ func tellAll(batch []work, err error) {
 	for _, w := range batch {
 		w.self().tell(outcome{err: err})
 	}
+}
+
+// traceBatch starts a batch's span: inside of the first of its orders that is traced, linked to all the others. With
+// none there is no span, and the statements have none either.
+func traceBatch(ctx context.Context, batch []work) (context.Context, telemetry.Span) {
+	if !telemetry.Tracing() {
+		return ctx, telemetry.Span{}
+	}
+	var span telemetry.Span
+	for _, w := range batch {
+		switch j := w.self(); {
+		case !j.span.Recording():
+		case !span.Recording():
+			ctx, span = telemetry.Child(j.span.Under(ctx), trace.SpanKindInternal, "order.batch")
+			span.Set(attribute.Int("app.batch.size", len(batch)))
+		default:
+			span.Link(j.span)
+			j.span.Link(span)
+		}
+	}
+	return ctx, span
 }

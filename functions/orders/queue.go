@@ -13,12 +13,14 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/company/order-catalog-service/shared/background"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/rest"
 	"github.com/company/order-catalog-service/shared/servicebus"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // queuedLife is how long after its 202 an order may still be placed. A stored key lives for 24 hours from its commit,
@@ -81,7 +83,7 @@ func (o *Orders) queue(ctx context.Context, draft Draft, key idempotency.Request
 	if err != nil {
 		return rest.Answer{}, fmt.Errorf("encoding an order request: %w", err)
 	}
-	message := servicebus.Message{ID: id.String(), Subject: "order.requested", ContentType: "application/json", Body: body}
+	message := servicebus.Message{ID: id.String(), Subject: "order.requested", ContentType: "application/json", Body: body, Trace: telemetry.TraceParent(ctx)}
 	sending, cancel := context.WithTimeout(ctx, stepTime)
 	defer cancel()
 	if _, err := o.Send(sending, []servicebus.Message{message}); err != nil {
@@ -162,6 +164,8 @@ func (o *Orders) placeQueued(ctx context.Context, m servicebus.Received) error {
 		return o.poison(ctx, m, err)
 	}
 	ctx = rest.Again(ctx, q.Operation, q.Path, q.Correlation)
+	ctx, span := telemetry.Join(ctx, trace.SpanKindConsumer, "place queued order", m.Trace())
+	defer span.End()
 	key := q.request()
 	p, problem := o.placement(ctx, q.Draft, key, q.Customer)
 	if problem != nil {

@@ -1,24 +1,34 @@
 package webhooks
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/company/order-catalog-service/shared/egress"
 	"github.com/company/order-catalog-service/shared/signature"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // attempt posts a leased delivery and settles what comes of it. When ctx ends during the POST nothing is settled, as
 // that says nothing about the endpoint: the lease runs out, and the delivery is made again, same id, same bytes.
 func (w *Webhooks) attempt(ctx context.Context, l *lease) error {
+	ctx, span := telemetry.Join(ctx, trace.SpanKindInternal, "webhook.attempt", traceOf(l.payload))
+	defer span.End()
+	span.Set(attribute.String("app.event.id", l.event.String()), attribute.String("app.endpoint.id", l.endpoint.String()), attribute.Int("app.attempt", l.n))
 	o, err := w.post(ctx, l.url, l.event, l.at, l.payload, l.keys)
 	if err != nil {
+		span.Fail("cut off")
 		return err
 	}
 	return w.settle(context.WithoutCancel(ctx), l, o)
@@ -37,7 +47,12 @@ func (w *Webhooks) post(ctx context.Context, url string, event uuid.UUID, at tim
 		return outcome{}, fmt.Errorf("signing event %s: %w", event, err)
 	}
 	started := time.Now()
-	res, err := w.Egress.Post(ctx, url, header, payload)
+	posting, span := telemetry.Child(ctx, trace.SpanKindClient, http.MethodPost)
+	defer span.End()
+	if parent := telemetry.Within(posting, traceOf(payload)); parent != "" {
+		header["Traceparent"] = []string{parent}
+	}
+	res, err := w.Egress.Post(posting, url, header, payload)
 	if ctx.Err() != nil && err != nil {
 		return outcome{}, fmt.Errorf("posting event %s: %w", event, ctx.Err())
 	}
@@ -46,8 +61,39 @@ func (w *Webhooks) post(ctx context.Context, url string, event uuid.UUID, at tim
 		w.Logger.DebugContext(ctx, "webhook attempt without an answer", "event", event, "error", known.Reason, "cause", known.Cause)
 	}
 	o := judge(res, err, at.Add(time.Since(started)))
+	span.Set(attribute.String("http.request.method", http.MethodPost), attribute.String("server.address", hostOf(url)))
+	if res.Status != 0 {
+		span.Set(attribute.Int("http.response.status_code", res.Status))
+	}
+	switch {
+	case known != nil:
+		span.Fail("no answer")
+	case res.Status >= http.StatusBadRequest:
+		span.Fail(strconv.Itoa(res.Status))
+	}
 	w.metrics.duration.Record(ctx, o.latency.Seconds())
 	return o, nil
+}
+
+// traceOf is the trace context in a stored event (CloudEvents' extension), "" for none. Who made the event is a request
+// of long ago, perhaps; what is done for it belongs to that request's trace all the same.
+func traceOf(payload []byte) string {
+	head, _, _ := bytes.Cut(payload, []byte(`,"data":`)) // behind it is what customers wrote
+	_, rest, _ := bytes.Cut(head, []byte(`"traceparent":"`))
+	text, _, closed := bytes.Cut(rest, []byte(`"`))
+	if !closed {
+		return ""
+	}
+	return string(text)
+}
+
+// hostOf is the part of an endpoint's address that is worth a look; the rest may hold what its owner keeps secret.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // probe asks a disabled endpoint whether it is there again, with a test event. A 2xx enables it; what it missed stays

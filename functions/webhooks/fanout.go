@@ -14,6 +14,7 @@ import (
 
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/servicebus"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // fanOutSQL gives each event a row per subscribed endpoint. For a disabled one the row is dead from the start: what
@@ -76,6 +77,7 @@ func parseEvent(body []byte, now time.Time) (e event, err error) {
 // batch back to the broker, and the batch may come again after a success too: the second time it changes nothing.
 func (w *Webhooks) FanOut(ctx context.Context, messages []servicebus.Received) error {
 	var wake []wakeUp
+	traces := make(map[uuid.UUID]string, len(messages))
 	err := w.patiently(ctx, func() error {
 		now, err := w.now(ctx)
 		if err != nil {
@@ -101,6 +103,7 @@ func (w *Webhooks) FanOut(ctx context.Context, messages []servicebus.Received) e
 				continue
 			}
 			seen[e.ID] = true
+			traces[e.ID] = telemetry.Within(ctx, m.Trace())
 			var customer *string
 			if e.Data.CustomerID != "" {
 				customer = &e.Data.CustomerID
@@ -123,6 +126,7 @@ func (w *Webhooks) FanOut(ctx context.Context, messages []servicebus.Received) e
 			)
 			_, err = pgx.ForEachRow(rows, []any{&next.Event, &next.Endpoint, &pending}, func() error {
 				if pending {
+					next.trace = traces[next.Event]
 					wake = append(wake, next)
 				}
 				return nil
@@ -171,6 +175,7 @@ type wakeUp struct {
 	Probe    bool      `json:"probe,omitempty"`
 	Replay   bool      `json:"replay,omitempty"`
 	at       time.Time // when to wake up; zero is now
+	trace    string    // of the event (W3C traceparent)
 }
 
 // wake sends wake-ups, after the commit of what they are about. A failure is only logged: the sweep finds what is
@@ -186,7 +191,7 @@ func (w *Webhooks) wake(ctx context.Context, list ...wakeUp) {
 			w.Logger.ErrorContext(ctx, "wake-ups not encoded", "error", err)
 			return
 		}
-		messages[i] = servicebus.Message{ID: uuid.NewString(), Subject: "webhook.wake_up", ContentType: "application/json", Body: body, At: one.at}
+		messages[i] = servicebus.Message{ID: uuid.NewString(), Subject: "webhook.wake_up", ContentType: "application/json", Body: body, At: one.at, Trace: one.trace}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()

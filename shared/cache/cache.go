@@ -28,6 +28,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/company/order-catalog-service/shared/background"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // ErrNotFound is what a load returns for what does not exist; it is remembered for NegativeTTL.
@@ -121,12 +122,14 @@ func (c *Cache) Get(ctx context.Context, id string, load func(context.Context) (
 			return i.Entry, nil
 		case !i.missing && age < 2*c.o.SoftTTL:
 			c.stats.memory.Add(1)
-			c.flight.DoChan(id, background.Catch(c.o.Name, func() (any, error) { return c.refresh(id, load) }))
+			c.flight.DoChan(id, background.Catch(c.o.Name, func() (any, error) { return c.refresh(context.Background(), id, load) }))
 			return i.Entry, nil
 		}
 	}
+	// Whoever comes first has the load in its trace; that one may leave, and the load goes on for the others.
+	traced := telemetry.Current(ctx).Under(context.Background())
 	select {
-	case res := <-c.flight.DoChan(id, background.Catch(c.o.Name, func() (any, error) { return c.fill(id, load) })):
+	case res := <-c.flight.DoChan(id, background.Catch(c.o.Name, func() (any, error) { return c.fill(traced, id, load) })):
 		if res.Err != nil {
 			return Entry{}, res.Err
 		}
@@ -137,8 +140,8 @@ func (c *Cache) Get(ctx context.Context, id string, load func(context.Context) (
 }
 
 // fill asks Redis, then the database.
-func (c *Cache) fill(id string, load func(context.Context) (Entry, error)) (Entry, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
+func (c *Cache) fill(traced context.Context, id string, load func(context.Context) (Entry, error)) (Entry, error) {
+	ctx, cancel := context.WithTimeout(traced, loadTimeout)
 	defer cancel()
 	here, found := c.memory.GetIfPresent(id)
 	if found && c.believed(here) { // another flight landed since the caller looked
@@ -159,7 +162,7 @@ func (c *Cache) fill(id string, load func(context.Context) (Entry, error)) (Entr
 		return known, nil
 	}
 	c.stats.misses.Add(1)
-	entry, err := c.refresh(id, load)
+	entry, err := c.refresh(traced, id, load)
 	if err == nil || errors.Is(err, ErrNotFound) {
 		return entry, err
 	}
@@ -180,8 +183,8 @@ func (c *Cache) believed(i *item) bool {
 }
 
 // refresh loads, and falls back on memory when the database is away.
-func (c *Cache) refresh(id string, load func(context.Context) (Entry, error)) (Entry, error) {
-	entry, err := c.load(id, load)
+func (c *Cache) refresh(traced context.Context, id string, load func(context.Context) (Entry, error)) (Entry, error) {
+	entry, err := c.load(traced, id, load)
 	if err == nil || errors.Is(err, ErrNotFound) {
 		return entry, err
 	}
@@ -193,8 +196,8 @@ func (c *Cache) refresh(id string, load func(context.Context) (Entry, error)) (E
 }
 
 // load reads the truth and keeps it, unless that took so long that it may be history.
-func (c *Cache) load(id string, load func(context.Context) (Entry, error)) (entry Entry, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
+func (c *Cache) load(traced context.Context, id string, load func(context.Context) (Entry, error)) (entry Entry, err error) {
+	ctx, cancel := context.WithTimeout(traced, loadTimeout)
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil { // on its own goroutine, where nobody else would

@@ -9,9 +9,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/secretbox"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // Life is how long a key is remembered.
@@ -200,7 +202,9 @@ func (s *Store) Guard(ctx context.Context, req Request, work func(context.Contex
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
 
-	claim, known, err := s.claims.take(ctx, req, s.timeout)
+	looking, span := telemetry.Child(ctx, trace.SpanKindInternal, "idempotency")
+	claim, known, err := s.claims.take(looking, req, s.timeout)
+	span.End()
 	if errors.Is(err, ErrInFlight) || claim.mayBeReplay(ctx, req, err) {
 		// The claim may be a dead owner's, who committed and was killed before it could say so, or of one who is about
 		// to: the row knows.

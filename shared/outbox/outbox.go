@@ -14,10 +14,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/company/order-catalog-service/shared/events"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // Shards is how many groups the aggregates are hashed into. One drain at a time works on a group, which keeps
@@ -36,7 +35,7 @@ func InsertArgs(ctx context.Context, list []events.Event) ([]any, error) {
 	ids, aggregates, shards := make([]uuid.UUID, n), make([]uuid.UUID, n), make([]int16, n)
 	kinds, types, payloads := make([]string, n), make([]string, n), make([][]byte, n)
 	sequences, times, traces := make([]int64, n), make([]time.Time, n), make([]*string, n)
-	trace := TraceParent(ctx)
+	trace := telemetry.TraceParent(ctx)
 	for i, e := range list {
 		if e.TraceParent == "" {
 			e.TraceParent = trace
@@ -68,16 +67,6 @@ func Insert(ctx context.Context, tx pgx.Tx, list ...events.Event) error {
 		return fmt.Errorf("storing events: %w", err)
 	}
 	return nil
-}
-
-// TraceParent is the trace context of ctx (W3C traceparent), "" for none.
-func TraceParent(ctx context.Context) string {
-	if !trace.SpanContextFromContext(ctx).IsValid() {
-		return "" // the usual case, for the price of a look
-	}
-	carrier := propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(ctx, carrier)
-	return carrier["traceparent"]
 }
 
 // ShardOf is the group that an aggregate is in.

@@ -65,12 +65,13 @@ func (r row) message() servicebus.Message {
 	// Structured mode (CloudEvents' AMQP binding): the body is the event as it was stored, byte for byte. The
 	// properties let a subscription filter without reading it.
 	properties := map[string]any{"aggregate": r.aggregate.String(), "sequence": r.sequence}
+	trace := ""
 	if r.trace != nil {
-		properties["traceparent"] = *r.trace
+		trace = *r.trace
 	}
 	return servicebus.Message{
 		ID: r.id.String(), Subject: r.kind, ContentType: "application/cloudevents+json; charset=utf-8",
-		PartitionKey: r.aggregate.String(), Body: r.payload, Properties: properties,
+		PartitionKey: r.aggregate.String(), Body: r.payload, Properties: properties, Trace: trace,
 	}
 }
 

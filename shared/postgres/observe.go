@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -30,20 +31,21 @@ func newObserver() (*observer, error) {
 	return &observer{duration: duration}, nil
 }
 
-// watch reports the connections of all pools together, and per pool.
+// watch reports the connections per pool, and how long who found none had to wait for one.
 func (o *observer) watch(pools *Pools) error {
 	meter := otel.Meter("postgres")
-	active, err := meter.Int64ObservableGauge("db_connections_active", metric.WithDescription("Connections in use, by pool."))
-	if err != nil {
-		return fmt.Errorf("making db_connections_active: %w", err)
-	}
-	idle, err := meter.Int64ObservableGauge("db_connections_idle", metric.WithDescription("Open connections not in use, by pool."))
-	if err != nil {
-		return fmt.Errorf("making db_connections_idle: %w", err)
-	}
-	limit, err := meter.Int64ObservableGauge("db_connections_max", metric.WithDescription("Connections that may be opened, by pool."))
-	if err != nil {
-		return fmt.Errorf("making db_connections_max: %w", err)
+	var errs [6]error
+	var active, idle, limit metric.Int64ObservableGauge
+	var waits, gaveUp metric.Int64ObservableCounter
+	var waited metric.Float64ObservableCounter
+	active, errs[0] = meter.Int64ObservableGauge("db_connections_active", metric.WithDescription("Connections in use, by pool."))
+	idle, errs[1] = meter.Int64ObservableGauge("db_connections_idle", metric.WithDescription("Open connections not in use, by pool."))
+	limit, errs[2] = meter.Int64ObservableGauge("db_connections_max", metric.WithDescription("Connections that may be opened, by pool."))
+	waits, errs[3] = meter.Int64ObservableCounter("db_pool_waits_total", metric.WithDescription("Times that no connection was free, by pool."))
+	waited, errs[4] = meter.Float64ObservableCounter("db_pool_wait_seconds_total", metric.WithDescription("Time spent waiting for a connection, by pool."))
+	gaveUp, errs[5] = meter.Int64ObservableCounter("db_pool_timeouts_total", metric.WithDescription("Waits for a connection that ended without one, by pool."))
+	if err := errors.Join(errs[:]...); err != nil {
+		return fmt.Errorf("making the metrics of the pools: %w", err)
 	}
 	byPool := map[*Pool]metric.MeasurementOption{
 		pools.Orders:     named("pool", "orders"),
@@ -53,15 +55,18 @@ func (o *observer) watch(pools *Pools) error {
 	if pools.Drain != nil {
 		byPool[pools.Drain] = named("pool", "drain")
 	}
-	_, err = meter.RegisterCallback(func(_ context.Context, out metric.Observer) error {
+	_, err := meter.RegisterCallback(func(_ context.Context, out metric.Observer) error {
 		for pool, name := range byPool {
 			stat := pool.pool.Stat()
 			out.ObserveInt64(active, int64(stat.AcquiredConns()), name)
 			out.ObserveInt64(idle, int64(stat.IdleConns()), name)
 			out.ObserveInt64(limit, int64(stat.MaxConns()), name)
+			out.ObserveInt64(waits, stat.EmptyAcquireCount(), name)
+			out.ObserveFloat64(waited, stat.EmptyAcquireWaitTime().Seconds(), name)
+			out.ObserveInt64(gaveUp, stat.CanceledAcquireCount(), name)
 		}
 		return nil
-	}, active, idle, limit)
+	}, active, idle, limit, waits, waited, gaveUp)
 	if err != nil {
 		return fmt.Errorf("watching the pools: %w", err)
 	}
@@ -75,52 +80,59 @@ func named(key, value string) metric.MeasurementOption {
 type started struct {
 	at   time.Time
 	name metric.MeasurementOption
+	span *statementSpan // nil: nobody traces this
 }
 
 type startedKey struct{}
 
 // TraceQueryStart implements pgx.QueryTracer.
-func (o *observer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
-	return context.WithValue(ctx, startedKey{}, started{at: time.Now(), name: o.label(data.SQL)})
+func (o *observer) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	span := traceStatement(ctx, conn, data.SQL)
+	return context.WithValue(ctx, startedKey{}, started{at: time.Now(), name: o.label(data.SQL), span: span})
 }
 
 // TraceQueryEnd implements pgx.QueryTracer.
-func (o *observer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
+func (o *observer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
 	if s, ok := ctx.Value(startedKey{}).(started); ok {
 		o.duration.Record(ctx, time.Since(s.at).Seconds(), s.name)
+		s.span.end(data.Err)
 	}
 }
 
 // TraceBatchStart implements pgx.BatchTracer: a batch is one round trip, named after its first named statement.
-func (o *observer) TraceBatchStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
-	name := o.label("")
+func (o *observer) TraceBatchStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceBatchStartData) context.Context {
+	sql := ""
 	for _, q := range data.Batch.QueuedQueries {
-		if strings.HasPrefix(q.SQL, "/* ") {
-			name = o.label(q.SQL)
+		if strings.HasPrefix(q.SQL, "/* ") && q.SQL != PlanOnceSQL { // which is not what the batch is for
+			sql = q.SQL
 			break
 		}
 	}
-	return context.WithValue(ctx, startedKey{}, started{at: time.Now(), name: name})
+	span := traceBatch(ctx, conn, sql, len(data.Batch.QueuedQueries))
+	return context.WithValue(ctx, startedKey{}, started{at: time.Now(), name: o.label(sql), span: span})
 }
 
-// TraceBatchQuery implements pgx.BatchTracer; the batch is measured as a whole.
-func (o *observer) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+// TraceBatchQuery implements pgx.BatchTracer. The batch is measured as a whole; a trace shows its statements.
+func (o *observer) TraceBatchQuery(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchQueryData) {
+	if s, ok := ctx.Value(startedKey{}).(started); ok {
+		s.span.statement(data.SQL, data.Err)
+	}
+}
 
 // TraceBatchEnd implements pgx.BatchTracer.
-func (o *observer) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchEndData) {
+func (o *observer) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchEndData) {
 	if s, ok := ctx.Value(startedKey{}).(started); ok {
 		o.duration.Record(ctx, time.Since(s.at).Seconds(), s.name)
+		s.span.end(data.Err)
 	}
 }
 
 // label finds the statement's name in its leading comment; statements without one (begin, commit) share a label,
 // so that the number of series is the number of names in the source.
 func (o *observer) label(sql string) metric.MeasurementOption {
-	name := "other"
-	if rest, ok := strings.CutPrefix(strings.TrimSpace(sql), "/* "); ok {
-		if n, _, ok := strings.Cut(rest, " */"); ok {
-			name = n
-		}
+	name, _ := nameOf(sql)
+	if name == "" {
+		name = "other"
 	}
 	if opt, ok := o.byName.Load(name); ok {
 		return opt.(metric.MeasurementOption)

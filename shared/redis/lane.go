@@ -54,14 +54,17 @@ func NewLane(client *redis.Client) (*Lane, error) {
 
 // Do sends a command and waits for its reply. It returns when ctx ends too; the command may then still be sent.
 func (l *Lane) Do(ctx context.Context, cmd redis.Cmder) error {
+	span := traceCommand(ctx, cmd)
 	a := &ask{cmd: cmd, done: make(chan struct{})}
 	l.mu.Lock()
 	l.push(a)
 	l.mu.Unlock()
 	select {
 	case <-a.done:
+		endCommand(span, cmd.Err())
 		return cmd.Err()
 	case <-ctx.Done():
+		endCommand(span, ctx.Err())
 		return ctx.Err() // cmd belongs to the sender
 	}
 }

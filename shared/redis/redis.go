@@ -42,6 +42,7 @@ func Open(url string) (*redis.Client, error) {
 	options.ContextTimeoutEnabled = true
 	silence()
 	client := redis.NewClient(options)
+	client.AddHook(tracer{})
 	client.AddHook(&fuse{})
 	return client, nil
 }

@@ -2,11 +2,13 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"net/url"
@@ -17,10 +19,12 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/jsonread"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // maxBody is the largest body in bytes. An order with 100 lines has about 12 KiB.
@@ -75,6 +79,7 @@ func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Contex
 			a.fail(w, r, err)
 			return
 		}
+		_, call.form = telemetry.Child(ctx, trace.SpanKindInternal, "validation")
 		if err := a.check(r, w, call, op, body); err != nil {
 			a.fail(w, r, err)
 			return
@@ -246,6 +251,7 @@ func plainText(query url.Values) bool {
 // fail is where every error of a request ends: logged or told, once.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := a.problemOf(r.Context(), err)
+	From(r.Context()).Note(slog.String("problem", cmp.Or(p.Kind.Slug, p.Kind.Title)))
 	if p.authenticate != "" {
 		w.Header().Set("WWW-Authenticate", p.authenticate)
 	}

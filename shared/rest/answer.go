@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 
 	"github.com/company/order-catalog-service/shared/idempotency"
@@ -47,6 +48,7 @@ func write(w http.ResponseWriter, r *http.Request, a Answer) {
 		h["Cache-Control"] = []string{a.CacheControl}
 	}
 	if a.Replayed {
+		From(r.Context()).Note(slog.Bool("replayed", true))
 		h["Idempotent-Replayed"] = []string{"true"}
 	}
 	if a.Status == http.StatusOK && reads(r.Method) {

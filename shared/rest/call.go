@@ -3,11 +3,14 @@ package rest
 import (
 	"context"
 	"crypto/sha256"
+	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/ratelimit"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // Call is what is known of a request besides its typed input.
@@ -26,6 +29,13 @@ type Call struct {
 	conditions  conditions        // of a change
 	retired     *retired          // what is said of the operation's end; nil when there is none in sight
 	began       time.Time         // when the request was whole
+
+	entry *telemetry.Entry // the request's span; nil while tracing is off
+	form  telemetry.Span   // of reading and checking the request, until its handler begins
+	wide  bool             // the request gets a line in the log
+	notes []slog.Attr      // for that line
+	about http.Header      // the request's header fields
+	route string           // the template of the route that took it, "" for none
 }
 
 // worked is how long the work on the call has taken so far, 0 before it. How long a client took to send its body says

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
@@ -17,6 +18,9 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // Handle adds a handler that is not a JSON operation (pages, probes, metrics). It gets everything that Handler
@@ -33,14 +37,21 @@ func (a *API) Handler() http.Handler {
 			a.metrics.record(r, pattern, http.StatusServiceUnavailable, time.Since(started))
 			return
 		}
-		call := &Call{Correlation: correlation(r.Header.Values("X-Correlation-ID")), path: r.URL.EscapedPath()}
+		call := &Call{
+			Correlation: correlation(r.Header.Values("X-Correlation-ID")), path: r.URL.EscapedPath(), about: r.Header, route: routeOf(pattern),
+		}
 		// The client's trace goes on through the outbox to whoever hears of what it did.
 		ctx := traceContext.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		if worthTelling(r) {
+			ctx, call.entry = telemetry.Enter(ctx, trace.SpanKindServer, started)
+			call.wide = a.config.Logger.Enabled(ctx, slog.LevelInfo)
+		}
 		r = r.WithContext(context.WithValue(context.WithValue(ctx, callKey{}, call), apiKey{}, a))
 		secure(w.Header(), call.Correlation)
 		out := &recorder{ResponseWriter: w, call: call}
 		defer func() {
-			if p := recover(); p != nil {
+			p := recover()
+			if p != nil {
 				a.config.Logger.ErrorContext(r.Context(), "panic", "operation", call.Operation,
 					"panic", fmt.Sprint(p), "stack", string(debug.Stack()), "correlation_id", call.Correlation)
 				if out.status == 0 {
@@ -53,6 +64,7 @@ func (a *API) Handler() http.Handler {
 			if call.retired != nil {
 				a.retirements.use.record(r.Context(), call.retired, call.Caller, out.status)
 			}
+			call.tell(a.config.Logger, r, out.status, started, p != nil)
 		}()
 		a.serve(out, r, call, h, pattern)
 	})
@@ -287,9 +299,7 @@ func newEdgeMetrics() (m edgeMetrics, err error) {
 // record labels by route template, so that the number of series is the number of routes times statuses.
 func (m edgeMetrics) record(r *http.Request, pattern string, status int, took time.Duration) {
 	key := series{r.Method, pattern, status}
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
-	default:
+	if !standard(r.Method) {
 		key.method = "other"
 	}
 	known, ok := m.labels.Load(key)
@@ -303,10 +313,8 @@ func (m edgeMetrics) record(r *http.Request, pattern string, status int, took ti
 
 func (s series) labels() seriesLabels {
 	endpoint := "other"
-	if _, path, ok := strings.Cut(s.pattern, " "); ok {
-		endpoint = strings.TrimPrefix(path, "/api/v1")
-	} else if s.pattern != "" {
-		endpoint = s.pattern
+	if route := routeOf(s.pattern); route != "" {
+		endpoint = strings.TrimPrefix(route, "/api/v1")
 	}
 	base := []attribute.KeyValue{attribute.String("method", s.method), attribute.String("endpoint", endpoint)}
 	return seriesLabels{

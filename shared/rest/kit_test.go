@@ -83,7 +83,7 @@ func open(t testing.TB, change ...func(*rest.Config)) *edge {
 	require.NoError(t, err)
 	log := &lines{}
 	config := rest.Config{
-		Title: "Test", Version: "1", ProblemBase: "https://shop.example", Verifier: verifier, Logger: slog.New(slog.NewJSONHandler(log, nil)),
+		Title: "Test", Version: "1", ProblemBase: "https://shop.example", Verifier: verifier, Logger: slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Ready: func(context.Context) error { return nil }, Deadline: time.Minute,
 	}
 	for _, f := range change {

@@ -15,10 +15,12 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/ratelimit"
 	"github.com/company/order-catalog-service/shared/resilience"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // Config is what the edge is made of.
@@ -167,7 +169,10 @@ func Register[I any](api *API, op Operation, handler func(context.Context, *I) (
 
 	type output struct{ Body func(huma.Context) }
 	huma.Register(api.huma, h, func(ctx context.Context, in *I) (*output, error) {
+		From(ctx).form.End() // the schema has let it through
+		ctx, span := telemetry.Child(ctx, trace.SpanKindInternal, op.ID)
 		answer, err := handler(ctx, in)
+		span.End()
 		return &output{Body: func(hc huma.Context) {
 			r, w := humago.Unwrap(hc)
 			if err != nil {

@@ -64,6 +64,7 @@ type document struct {
 	Detail        string       `json:"detail" doc:"What happened this time"`
 	Instance      string       `json:"instance" doc:"URI of this occurrence"`
 	CorrelationID string       `json:"correlationId" doc:"The X-Correlation-ID to quote when asking about it"`
+	TraceID       string       `json:"traceId,omitempty" doc:"The request's trace, where it can be found: each failure of ours has one while tracing is on" example:"4bf92f3577b34da6a3ce929d0e0e4736"`
 	Errors        []FieldError `json:"errors,omitempty" doc:"Each value that is not allowed"`
 	_             struct{}     `json:"-" additionalProperties:"true"`
 }
@@ -74,6 +75,7 @@ func (a *API) Refuse(ctx context.Context, p *Problem) Answer {
 	doc := document{
 		Type: "about:blank", Title: p.Kind.Title, Status: p.Kind.Status, Detail: p.Detail, Errors: p.Errors,
 		Instance: call.path + "#" + call.Correlation, CorrelationID: call.Correlation,
+		TraceID: call.entry.TraceID(p.Kind.Status >= http.StatusInternalServerError),
 	}
 	switch {
 	case p.Kind.Type != "":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -26,10 +27,19 @@ type Message struct {
 	Body         []byte
 	Properties   map[string]any // strings, numbers, booleans, times
 	At           time.Time      // when it may be received; zero is at once
+	// Trace is the trace context (W3C traceparent) of what the message tells of; "" for none. It goes with the message,
+	// and a sampled one gets a span of the send.
+	Trace string
 }
 
 func (m Message) encode() *azservicebus.Message {
 	out := &azservicebus.Message{Body: m.Body, ApplicationProperties: m.Properties}
+	if m.Trace != "" {
+		out.ApplicationProperties = make(map[string]any, len(m.Properties)+2)
+		maps.Copy(out.ApplicationProperties, m.Properties)
+		// The second is Azure's own name for it, which its tools look for.
+		out.ApplicationProperties["traceparent"], out.ApplicationProperties["Diagnostic-Id"] = m.Trace, m.Trace
+	}
 	for _, f := range []struct {
 		to    **string
 		value string
@@ -60,6 +70,8 @@ func (c *Client) Sender(entity string) *Sender { return &Sender{client: c.client
 // first, the broker has. When that is not all of them, err says why the next one was not sent: ErrRefused when
 // that message itself is at fault, anything else when it may be sent again later, perhaps for a second time.
 func (s *Sender) Send(ctx context.Context, messages []Message) (sent int, err error) {
+	messages, spans := s.trace(ctx, messages)
+	defer func() { spans.end(sent, err) }()
 	for sent < len(messages) {
 		n, err := s.sendBatch(ctx, messages[sent:])
 		sent += n

@@ -1,16 +1,25 @@
-// Package telemetry sets up how the service is seen: structured logs on standard output and OpenTelemetry
-// metrics in Prometheus' text form.
+// Package telemetry is how the service is seen from outside: structured logs on standard output, metrics in Prometheus'
+// text form, and traces; where an OTLP endpoint is set, all three are pushed there too, since nothing can scrape
+// instances that come and go.
 //
-// Packages take their instruments from the global meter (otel.Meter) and name them as Prometheus does; nothing
-// here knows a metric's name. Setup must run before they are made.
+// Packages take their instruments from the global meter (otel.Meter) and name them as Prometheus does, and start spans
+// with Child, Join and Enter; nothing here knows a metric's or a span's name. Setup must run before they are made.
+//
+// Nothing waits for a collector. Spans and records go into bounded queues that a goroutine empties; what does not fit
+// while the collector is slow or away is dropped. Without an endpoint there are no spans at all, and starting one costs a
+// look at a pointer.
+//
+// Reading order: trace.go for spans and how they are sampled, log.go for what happens to a record, push.go for OTLP.
 package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,19 +27,74 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/otlptranslator"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	otelprometheus "go.opentelemetry.io/otel/exporters/prometheus"
 	"go.opentelemetry.io/otel/sdk/metric"
 )
 
-// Logger writes JSON lines at level and above. The Functions host takes lines on standard output as records of
-// level Information and those on standard error as errors, so everything goes to standard output and carries its
-// own level.
-func Logger(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+// Options say what is seen and where it goes.
+type Options struct {
+	Output io.Writer // of log lines
+	Level  slog.Level
+	// Fields are added to every record: what ctx says of the unit of work. nil adds nothing.
+	Fields func(context.Context) []slog.Attr
+
+	// Push is false where no collector is named (OTEL_EXPORTER_OTLP_ENDPOINT); address, headers, timeouts and queues are
+	// read by the exporters themselves, from the variables that OpenTelemetry defines.
+	Push                  bool
+	Traces, Metrics, Logs bool // what is pushed
+	// Ratio is the part of the traces begun here that is sampled.
+	Ratio float64
+	// TrustCallers has the sampled flag of a caller's traceparent decide. Otherwise it names the trace and decides nothing,
+	// or any client could have us record everything.
+	TrustCallers bool
+	// Resource is what the process is, by OpenTelemetry's conventions.
+	Resource []attribute.KeyValue
 }
 
+// Telemetry is what Setup made.
+type Telemetry struct {
+	Logger *slog.Logger
+	Page   http.Handler // the metrics, for Prometheus
+	ends   []func(context.Context) error
+}
+
+// Setup makes the logger, the global meter and the tracer.
+func Setup(ctx context.Context, o Options) (*Telemetry, error) {
+	t := &Telemetry{}
+	push, err := newPush(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	t.ends = append(t.ends, push.ends...)
+	t.Logger = newLogger(o, push.records)
+	var readers []metric.Option
+	if push.reader != nil {
+		readers = append(readers, metric.WithReader(push.reader), metric.WithResource(push.resource))
+	}
+	page, end, err := Metrics(readers...)
+	if err != nil {
+		return nil, errors.Join(err, t.Close(ctx))
+	}
+	t.Page, t.ends = page, append(t.ends, end)
+	return t, nil
+}
+
+// Close sends what is queued, for as long as ctx lets it, and ends tracing.
+func (t *Telemetry) Close(ctx context.Context) error {
+	state.Store(nil)
+	errs := make([]error, len(t.ends))
+	for i, end := range t.ends {
+		errs[i] = end(ctx)
+	}
+	return errors.Join(errs...)
+}
+
+// tellEvery is how often, in seconds, a failure of telemetry itself is told: a collector that is away fails every export.
+const tellEvery = 10
+
 // Metrics makes the global meter and returns the page that shows its instruments.
-func Metrics() (http.Handler, func(context.Context) error, error) {
+func Metrics(readers ...metric.Option) (http.Handler, func(context.Context) error, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	exporter, err := otelprometheus.New(
@@ -42,10 +106,13 @@ func Metrics() (http.Handler, func(context.Context) error, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("setting up metrics: %w", err)
 	}
-	provider := metric.NewMeterProvider(metric.WithReader(exporter), metric.WithCardinalityLimit(2000))
+	provider := metric.NewMeterProvider(append(readers, metric.WithReader(exporter), metric.WithCardinalityLimit(2000))...)
 	otel.SetMeterProvider(provider)
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		slog.Warn("metrics are not complete", "error", err) // by itself it writes to standard error
+	var told atomic.Int64
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { // by itself it writes to standard error
+		if last, now := told.Load(), time.Now().Unix(); now-last >= tellEvery && told.CompareAndSwap(last, now) {
+			slog.Warn("telemetry is not complete", "error", err)
+		}
 	}))
 	page := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		EnableOpenMetrics:   true,

@@ -75,7 +75,7 @@ func TestMetricsPage(t *testing.T) {
 	assert.Contains(t, text, `http_requests_total{endpoint="/things/{id}",method="GET",status="200"} 5000`)
 	assert.Contains(t, text, `http_requests_total{endpoint="other",method="GET",status="404"} 5000`)
 	assert.Contains(t, text, "go_goroutines", "one source that fails hides nothing else")
-	assert.Contains(t, log.String(), `"level":"WARN","msg":"metrics are not complete","error":"away"`)
+	assert.Contains(t, log.String(), `"level":"WARN","msg":"telemetry is not complete","error":"away"`)
 	assert.Less(t, len(regexp.MustCompile(`(?m)^http_`).FindAllString(text, -1)), 200, "10,000 addresses and 5,000 methods are few series")
 
 	text, header = scrape(t, page, "application/openmetrics-text; version=1.0.0")

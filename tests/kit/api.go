@@ -65,7 +65,7 @@ func NewAPIOn(t testing.TB, d *Database, sibling *API) *API {
 	})
 	require.NoError(t, err)
 	a.REST, err = rest.New(rest.Config{
-		Title: "Test", Version: "1", Verifier: verifier, Logger: slog.New(slog.NewJSONHandler(testWriter{t}, nil)),
+		Title: "Test", Version: "1", Verifier: verifier, Logger: slog.New(slog.NewJSONHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Ready: func(context.Context) error { return nil }, Deadline: 15 * time.Second,
 	})
 	require.NoError(t, err)
