@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // TestTheSettingsInAzureAreGoodOnes starts the service, as far as it goes without Azure, with the settings that Bicep
@@ -39,7 +41,7 @@ func TestTheSettingsInAzureAreGoodOnes(t *testing.T) {
 			}
 			c, err := load(settings)
 			require.NoError(t, err, r.Name)
-			s, err := wire(t.Context(), c, slog.New(slog.DiscardHandler))
+			s, err := wire(t.Context(), c, &telemetry.Telemetry{Logger: slog.New(slog.DiscardHandler)})
 			require.NoError(t, err, r.Name)
 			t.Cleanup(s.close)
 			assert.NotNil(t, s.redis)

@@ -48,7 +48,7 @@ type config struct {
 	// Origins whose pages may call the service from a browser.
 	CORSOrigins []string `env:"CORS_ALLOWED_ORIGINS"`
 	// For a receiver on this machine. A process that runs in Azure refuses it.
-	WebhookAllowLoopback bool   `env:"WEBHOOK_ALLOW_LOOPBACK"`
+	WebhookAllowLoopback bool `env:"WEBHOOK_ALLOW_LOOPBACK"`
 
 	// Set by Azure.
 	AzureSite     string `env:"WEBSITE_SITE_NAME"`
@@ -77,6 +77,7 @@ type config struct {
 	RequestTimeout    time.Duration `env:"REQUEST_TIMEOUT" envDefault:"15s"`
 	OrderConfirmAfter time.Duration `env:"ORDER_CONFIRM_AFTER" envDefault:"15m"`
 	OrderQueueAfter   time.Duration `env:"ORDER_QUEUE_AFTER" envDefault:"0s"`
+	CheckBooksEvery   time.Duration `env:"CHECK_BOOKS_EVERY" envDefault:"1h"`
 	LogLevel          slog.Level    `env:"LOG_LEVEL" envDefault:"WARN"`
 
 	// Where telemetry goes; the exporters read what else OpenTelemetry defines (headers, timeouts, queues) by themselves.
@@ -144,6 +145,7 @@ func load(environment map[string]string) (config, error) {
 	} {
 		check(exporter == "otlp" || exporter == "none", variable+" must be otlp or none")
 	}
+	check(c.CheckBooksEvery >= 0, "CHECK_BOOKS_EVERY must be 0 (never) or longer, as in 1h")
 	check(c.OrderConfirmAfter > 0, "ORDER_CONFIRM_AFTER must be longer than 0, as in 15m")
 	if len(wrong) > 0 {
 		return config{}, fmt.Errorf("the environment is not complete:\n%w", errors.Join(wrong...))

@@ -30,6 +30,7 @@ var httpFunctions = []httpFunction{
 	}},
 	{Function: "orders", Route: "api/v1/orders/{*rest}", Register: (*service).registerOrders},
 	{Function: "orders-requests", Route: "api/v1/order-requests/{id}", Register: func(*service) error { return nil }}, // orders serves it
+	{Function: "ops", Route: "ops/{*rest}", Register: func(*service) error { return nil }},                            // ops-api serves it
 	{Function: "ops-api", Route: "api/v1/ops/{*rest}", Register: (*service).registerOps},
 	{Function: "webhooks", Route: "api/v1/webhooks/{*rest}", Register: (*service).registerWebhooks},
 	{Function: "webhooks-events", Route: "api/v1/events", Register: func(*service) error { return nil }}, // webhooks serves it
@@ -117,6 +118,13 @@ func (s *service) chores() []housekeeping.Task {
 			return orders.PurgeRequests(ctx, s.pools.Background, batch)
 		}},
 		{Name: "purge-dead-letters", Run: func(ctx context.Context) (int, error) { return s.ops.Purge(ctx, batch) }},
+		{Name: "check-books", Run: func(ctx context.Context) (int, error) {
+			if s.config.CheckBooksEvery == 0 {
+				return 0, nil
+			}
+			_, err := s.orders.CheckBooks(ctx, s.pools.Background, s.config.CheckBooksEvery)
+			return 0, err // once is enough, whatever was found
+		}},
 		{Name: "purge-carts", Run: func(ctx context.Context) (int, error) {
 			return carts.Purge(ctx, s.pools.Background, cartLife, batch)
 		}},

@@ -57,6 +57,8 @@ type service struct {
 	webhooks *webhooks.Webhooks
 	probes   *health.Probes
 	metrics  http.Handler
+	// admission is what the edge asks first; an operator's switch reaches into it.
+	admission *resilience.Limiter
 
 	state   atomic.Value  // health.State
 	started chan struct{} // closed when the schema is there
@@ -98,6 +100,7 @@ func wire(ctx context.Context, c config, seen *telemetry.Telemetry) (*service, e
 	if err != nil {
 		return nil, err
 	}
+	s.admission = admission
 	if err := admission.Watch(otel.Meter("admission")); err != nil {
 		return nil, err
 	}
@@ -206,8 +209,15 @@ func (s *service) registerOrders() (err error) {
 	return err
 }
 
-func (s *service) registerOps() error {
-	s.ops = ops.New(ops.Options{
+func (s *service) registerOps() (err error) {
+	s.ops, err = ops.New(ops.Options{
+		Metrics: s.metrics, Logger: s.logger, Switches: map[string]ops.Switch{
+			"shed-browse": {
+				Title: "Refuse catalog reads and lists with 503, so that all that is left goes into orders",
+				Turn:  func(on bool) { s.admission.Shed(resilience.Browse, on) },
+			},
+			"async-orders": {Title: "Answer orders 202 at once and place them from the queue", Turn: s.api.AnswerLater},
+		},
 		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Nudge: s.drain.Nudge,
 		Senders: map[string]*servicebus.Sender{
 			servicebus.TopicOrderEvents:     s.bus.Sender(servicebus.TopicOrderEvents),
@@ -215,7 +225,7 @@ func (s *service) registerOps() error {
 			servicebus.QueueWebhookDelivery: s.bus.Sender(servicebus.QueueWebhookDelivery),
 		},
 	})
-	return nil
+	return err
 }
 
 func (s *service) registerWebhooks() error {
@@ -258,6 +268,13 @@ func (s *service) start(ctx context.Context) {
 		select {
 		case <-s.started:
 			s.drain.Run(ctx)
+		case <-ctx.Done():
+		}
+	})
+	background.Go("switches", func() {
+		select {
+		case <-s.started:
+			s.ops.Follow(ctx)
 		case <-ctx.Done():
 		}
 	})

@@ -1,7 +1,9 @@
 package ops
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -53,7 +55,54 @@ func (o *Ops) register() {
 	}, func(ctx context.Context, in *aggregateInput) (rest.Answer, error) {
 		return o.release(ctx, in.AggregateID, rest.From(ctx).Keyed())
 	})
+	rest.Register(o.API, rest.Operation{
+		ID: "list-switches", Method: http.MethodGet, Path: base + "/switches", Tag: "Operations", Policy: &auth.Operate,
+		Summary: "List what can be switched by hand, and who did", Status: http.StatusOK, Response: SwitchList{},
+	}, o.switches)
+	rest.Register(o.API, rest.Operation{
+		ID: "set-switch", Method: http.MethodPut, Path: base + "/switches/{name}", Tag: "Operations", Policy: &auth.Operate, Keyed: true,
+		Summary: "Switch something on or off", Description: "Every process follows within seconds.",
+		Status: http.StatusOK, Response: SwitchState{}, Problems: []rest.ProblemKind{rest.NotFound},
+	}, func(ctx context.Context, in *switchInput) (rest.Answer, error) {
+		call := rest.From(ctx)
+		return o.set(ctx, in.Name, in.Body.On, call.Caller.CustomerID(), call.Keyed())
+	})
+	rest.Register(o.API, rest.Operation{
+		ID: "read-metrics", Method: http.MethodGet, Path: base + "/metrics", Tag: "Operations", Policy: &auth.Operate,
+		Summary: "Read the metrics of the process that answers", Description: "As /metrics, in Prometheus' text form, for who can't reach that from outside.",
+		Status: http.StatusOK, Response: "",
+	}, o.metrics)
 }
+
+// metrics answers with the page for Prometheus.
+func (o *Ops) metrics(ctx context.Context, _ *struct{}) (rest.Answer, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil)
+	if err != nil {
+		return rest.Answer{}, fmt.Errorf("reading the metrics: %w", err)
+	}
+	page := &buffer{header: http.Header{}, status: http.StatusOK}
+	o.Metrics.ServeHTTP(page, request)
+	if page.status != http.StatusOK {
+		return rest.Answer{}, fmt.Errorf("reading the metrics: %d %s", page.status, page.body.Bytes())
+	}
+	return rest.Answer{Status: http.StatusOK, ContentType: page.header.Get("Content-Type"), Body: page.body.Bytes(), CacheControl: "no-store"}, nil
+}
+
+// buffer takes an answer.
+type buffer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header implements http.ResponseWriter.
+func (b *buffer) Header() http.Header { return b.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (b *buffer) WriteHeader(status int) { b.status = status }
+
+// Write implements http.ResponseWriter.
+func (b *buffer) Write(p []byte) (int, error) { return b.body.Write(p) }
 
 type pageInput struct {
 	PageSize int    `query:"pageSize" minimum:"1" maximum:"100" default:"20"`

@@ -2,10 +2,14 @@
 // shown here and sent again from here, so that nothing is dropped silently.
 //
 // Reading order: deadletters.go records the messages of the dead-letter queues and sends them again; parked.go
-// shows and releases parked events; http.go is the API, for admins only.
+// shows and releases parked events; switches.go is what can be switched by hand; http.go is the API, for admins only;
+// page.go serves the page that shows all of it, whose files are in page/.
 package ops
 
 import (
+	"log/slog"
+	"net/http"
+
 	"github.com/google/uuid"
 
 	"github.com/company/order-catalog-service/shared/idempotency"
@@ -25,6 +29,11 @@ type Options struct {
 	Senders map[string]*servicebus.Sender
 	// Nudge has the outbox's drain look at an aggregate.
 	Nudge func(aggregates ...uuid.UUID)
+	// Switches are what can be switched by hand, by name.
+	Switches map[string]Switch
+	// Metrics is this process's metrics in Prometheus' text form.
+	Metrics http.Handler
+	Logger  *slog.Logger
 }
 
 // Ops are the use cases.
@@ -32,9 +41,12 @@ type Ops struct {
 	Options
 }
 
-// New makes the slice and registers its operations.
-func New(o Options) *Ops {
+// New makes the slice and registers its operations and its page.
+func New(o Options) (*Ops, error) {
 	ops := &Ops{o}
 	ops.register()
-	return ops
+	if err := ops.servePage(); err != nil {
+		return nil, err
+	}
+	return ops, ops.watch()
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"strings"
 	"testing"
 	"time"
@@ -39,18 +40,22 @@ type desk struct {
 	admin  string
 	kept   int64 // messages that record was given
 	nudged []uuid.UUID
+	brake  atomic.Bool // a switch
 }
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	d := &desk{API: kit.NewAPI(t), broker: kit.NewBroker(t)}
 	client := d.broker.Client(t)
-	d.ops = ops.New(ops.Options{
-		API: d.REST, Pools: d.Pools, Keys: d.Keys, Cursors: d.Cursors,
+	var err error
+	d.ops, err = ops.New(ops.Options{
+		Logger: slog.New(slog.DiscardHandler), Metrics: http.NotFoundHandler(),
+		Switches: map[string]ops.Switch{"brake": {Title: "Stops it", Turn: func(on bool) { d.brake.Store(on) }}},
+		API:      d.REST, Pools: d.Pools, Keys: d.Keys, Cursors: d.Cursors,
 		Senders: map[string]*servicebus.Sender{queue: client.Sender(queue)},
 		Nudge:   func(aggregates ...uuid.UUID) { d.nudged = append(d.nudged, aggregates...) },
 	})
-	var err error
+	require.NoError(t, err)
 	d.drain, err = outbox.NewDrain(d.Pools.Drain, client.Sender(servicebus.TopicOrderEvents), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	d.admin = d.Token(t, "operator", "", "admin")

@@ -71,7 +71,7 @@ func (o *Orders) place(ctx context.Context, in *placeInput) (rest.Answer, error)
 	}
 	if call.Async {
 		answer, err := o.Queue(ctx, in.Body, call.Keyed(), customer)
-		if answer.Status == http.StatusAccepted {
+		if answer.Status == http.StatusAccepted && call.Preferred {
 			answer.Applied = rest.RespondAsync
 		}
 		return answer, err

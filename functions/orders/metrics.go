@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 )
@@ -24,7 +26,7 @@ type laneMetrics struct {
 }
 
 func (l *lane) watch(meter metric.Meter) error {
-	var errs [7]error
+	var errs [8]error
 	l.metrics.size, errs[0] = meter.Float64Histogram("order_lane_batch_size", metric.WithDescription("Orders and cancellations of a batch."),
 		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128))
 	l.metrics.wait, errs[1] = meter.Float64Histogram("order_lane_wait_seconds", metric.WithDescription("From arrival to the begin of the batch, by kind."),
@@ -41,10 +43,39 @@ func (l *lane) watch(meter metric.Meter) error {
 			out.Observe(int64(len(l.waiting)))
 			return nil
 		}))
+	_, errs[7] = meter.Int64ObservableGauge("stock_hot_queue_depth", metric.WithDescription("Orders and cancellations that wait for the same product, of the product with most."),
+		metric.WithInt64Callback(func(_ context.Context, out metric.Int64Observer) error {
+			out.Observe(l.hottest())
+			return nil
+		}))
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("making the lane's metrics: %w", err)
 	}
+	// A counter that was never added to is not shown; alerts look at these before they count anything.
+	ctx := context.Background()
+	l.metrics.fallbacks.Add(ctx, 0)
+	for _, k := range []kind{placing, cancelling} {
+		l.metrics.expired.Add(ctx, 0, k.attribute)
+		l.metrics.full.Add(ctx, 0, k.attribute)
+	}
 	return nil
+}
+
+// hottest counts when metrics are read; at most a thousand wait.
+func (l *lane) hottest() (most int64) {
+	l.mu.Lock()
+	waiting := slices.Clone(l.waiting)
+	l.mu.Unlock()
+	depth := make(map[uuid.UUID]int64)
+	for _, w := range waiting {
+		n := needs{products: make(map[uuid.UUID]struct{})}
+		w.needs(&n)
+		for product := range n.products {
+			depth[product]++
+			most = max(most, depth[product])
+		}
+	}
+	return most
 }
 
 func (m laneMetrics) committed(ctx context.Context, batch []work, began time.Time) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -55,10 +56,20 @@ type Orders struct {
 	clock   *databaseClock
 	created metric.Int64Counter
 	queued  metric.Int64Counter
+	// accepted is counted by hand: on the order's way an addition is cheaper than an instrument.
+	accepted *atomic.Int64
+	oversold metric.Int64Counter
 }
 
 // New makes the slice and registers its operations.
 func New(o Options) (*Orders, error) {
+	accepted := new(atomic.Int64)
+	_, err := otel.Meter("orders").Int64ObservableCounter("orders_accepted_total",
+		metric.WithDescription("Orders placed, and those answered 202 to be placed later."),
+		metric.WithInt64Callback(func(_ context.Context, out metric.Int64Observer) error { out.Observe(accepted.Load()); return nil }))
+	if err != nil {
+		return nil, fmt.Errorf("making orders_accepted_total: %w", err)
+	}
 	created, err := otel.Meter("orders").Int64Counter("order_creation_total",
 		metric.WithDescription("Orders placed (success) and refused or failed (failed)."))
 	if err != nil {
@@ -69,6 +80,17 @@ func New(o Options) (*Orders, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making order_queued_total: %w", err)
 	}
+	oversold, err := otel.Meter("orders").Int64Counter("oversell_detected_total",
+		metric.WithDescription("Products whose books were found wrong, at each look: more sold than was taken from the shelf (oversold), or less (lost). Must be 0."))
+	if err != nil {
+		return nil, fmt.Errorf("making oversell_detected_total: %w", err)
+	}
+	// A counter that was never added to is not shown; alerts look at these before they count anything.
+	for _, kind := range []metric.MeasurementOption{tooMany, tooFew} {
+		oversold.Add(context.Background(), 0, kind)
+	}
+	created.Add(context.Background(), 0, succeeded)
+	created.Add(context.Background(), 0, failed)
 	if o.Patience == 0 {
 		o.Patience = 30 * time.Second
 	}
@@ -80,7 +102,7 @@ func New(o Options) (*Orders, error) {
 	}
 	scheme, clock := &numberKey{pool: o.Pools.Orders}, &databaseClock{}
 	orders := &Orders{
-		Options: o, created: created, queued: queued, clock: clock,
+		Options: o, created: created, queued: queued, clock: clock, accepted: accepted, oversold: oversold,
 		lane: &lane{pool: o.Pools.Orders, clock: clock, numbers: scheme.load, changed: o.AvailabilityChanged, nudge: o.Nudge, logger: o.Logger},
 	}
 	if err := orders.lane.watch(otel.Meter("orders")); err != nil {
@@ -143,6 +165,7 @@ var (
 func (o *Orders) count(ctx context.Context, success bool) {
 	if success {
 		o.created.Add(ctx, 1, succeeded)
+		o.accepted.Add(1)
 		return
 	}
 	o.created.Add(ctx, 1, failed)

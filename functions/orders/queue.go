@@ -100,6 +100,7 @@ func (o *Orders) queue(ctx context.Context, draft Draft, key idempotency.Request
 		return rest.Answer{}, err
 	}
 	o.countQueued(ctx, outcome)
+	o.accepted.Add(1)
 	answer, err := rest.JSON(http.StatusAccepted, OrderRequest{ID: id, Status: Queued})
 	answer.Location, answer.RetryAfter, answer.ETag = requests+"/"+id.String(), "1", ""
 	return answer, err
@@ -192,7 +193,7 @@ func (o *Orders) placeQueued(ctx context.Context, m servicebus.Received) error {
 		o.count(ctx, false)
 		o.countQueued(ctx, "rejected")
 	default:
-		o.count(ctx, true)
+		o.created.Add(ctx, 1, succeeded) // it was accepted before
 		o.countQueued(ctx, "placed")
 	}
 	return nil

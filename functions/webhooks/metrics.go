@@ -15,12 +15,13 @@ import (
 
 type metrics struct {
 	attempts metric.Int64Counter
+	disabled metric.Int64Counter
 	duration metric.Float64Histogram
 }
 
 func newMetrics(pool *postgres.Pool) (m metrics, err error) {
 	meter := otel.Meter("webhooks")
-	var errs [5]error
+	var errs [7]error
 	m.attempts, errs[0] = meter.Int64Counter("webhook_deliveries_total",
 		metric.WithDescription("Attempts by outcome: succeeded, failed, dead (the last one), disabled (and the endpoint with it), stale, postponed, probe."))
 	m.duration, errs[1] = meter.Float64Histogram("webhook_delivery_duration_seconds",
@@ -33,19 +34,31 @@ func newMetrics(pool *postgres.Pool) (m metrics, err error) {
 	age, err := meter.Float64ObservableGauge("webhook_oldest_due_age_seconds",
 		metric.WithDescription("How long the oldest delivery to a healthy endpoint has been due."))
 	errs[4] = err
+	m.disabled, errs[5] = meter.Int64Counter("webhook_endpoint_disabled_total", metric.WithDescription("Endpoints that were disabled because they were gone or failed for days."))
+	endpoints, err := meter.Int64ObservableGauge("webhook_endpoints",
+		metric.WithDescription("Endpoints by state: enabled, open (its circuit), disabled."))
+	errs[6] = err
 	if err := errors.Join(errs[:]...); err != nil {
 		return m, fmt.Errorf("making the webhook metrics: %w", err)
 	}
+	m.disabled.Add(context.Background(), 0) // alerts look at it before it counts anything
 	_, err = meter.RegisterCallback(func(ctx context.Context, out metric.Observer) error {
 		waiting, lost, oldest, err := gauges(ctx, pool)
 		if err != nil {
 			return err
 		}
+		states, err := endpointStates(ctx, pool)
+		if err != nil {
+			return err
+		}
+		for state, n := range states {
+			out.ObserveInt64(endpoints, n, metric.WithAttributeSet(attribute.NewSet(attribute.String("state", state))))
+		}
 		out.ObserveInt64(pending, waiting)
 		out.ObserveInt64(dead, lost)
 		out.ObserveFloat64(age, oldest)
 		return nil
-	}, pending, dead, age)
+	}, pending, dead, age, endpoints)
 	if err != nil {
 		return m, fmt.Errorf("watching webhook deliveries: %w", err)
 	}
@@ -69,6 +82,23 @@ FROM webhook_deliveries d LEFT JOIN webhook_endpoints e ON e.id = d.endpoint_id 
 	return pending, dead, oldest, nil
 }
 
+// endpointStates counts endpoints, each in one state.
+func endpointStates(ctx context.Context, pool *postgres.Pool) (map[string]int64, error) {
+	const sql = `/* Webhooks.WatchEndpoints */
+SELECT count(*) FILTER (WHERE status = 'enabled' AND consecutive_failures < $1),
+       count(*) FILTER (WHERE status = 'enabled' AND consecutive_failures >= $1), count(*) FILTER (WHERE status = 'disabled')
+FROM webhook_endpoints`
+	var closed, open, disabled int64
+	err := pool.Do(ctx, func(conn *pgx.Conn) error { return conn.QueryRow(ctx, sql, threshold).Scan(&closed, &open, &disabled) })
+	if err != nil {
+		return nil, fmt.Errorf("counting webhook endpoints: %w", err)
+	}
+	return map[string]int64{"enabled": closed, "open": open, "disabled": disabled}, nil
+}
+
 func (m metrics) count(ctx context.Context, outcome string) {
+	if outcome == "disabled" {
+		m.disabled.Add(ctx, 1)
+	}
 	m.attempts.Add(ctx, 1, metric.WithAttributeSet(attribute.NewSet(attribute.String("outcome", outcome))))
 }

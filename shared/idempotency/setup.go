@@ -53,17 +53,31 @@ func New(o Options) (*Store, error) {
 type metrics struct {
 	hits      metric.Int64Counter
 	conflicts metric.Int64Counter
+	kinds     metric.Int64Counter
 	lockTotal metric.Int64Counter
 	lockWait  metric.Float64Histogram
 }
 
+func named(key, value string) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(attribute.String(key, value)))
+}
+
+var (
+	inFlight, reused = named("kind", "in_flight"), named("kind", "reused")
+	lockResults      = map[string]metric.MeasurementOption{
+		"acquired": named("result", "acquired"), "taken": named("result", "taken"), "failed": named("result", "failed"),
+	}
+)
+
 func newMetrics() (m metrics, err error) {
 	meter := otel.Meter("idempotency")
-	var errs [4]error
+	var errs [5]error
 	m.hits, errs[0] = meter.Int64Counter("order_idempotency_hits_total",
 		metric.WithDescription("Keyed writes answered with a stored answer."))
 	m.conflicts, errs[1] = meter.Int64Counter("order_concurrent_conflicts_total",
 		metric.WithDescription("Keyed writes refused: an equal key in flight, or used for another request."))
+	m.kinds, errs[4] = meter.Int64Counter("idempotency_conflicts_total",
+		metric.WithDescription("The same by kind: in_flight, or reused for another request."))
 	m.lockTotal, errs[2] = meter.Int64Counter("redlock_acquire_total",
 		metric.WithDescription("RedLock attempts, by result."))
 	m.lockWait, errs[3] = meter.Float64Histogram("redlock_wait_seconds",
@@ -75,14 +89,25 @@ func newMetrics() (m metrics, err error) {
 	// A counter that was never added to is not shown; these are looked at before they count anything.
 	m.hits.Add(context.Background(), 0)
 	m.conflicts.Add(context.Background(), 0)
+	for _, kind := range []metric.MeasurementOption{inFlight, reused} {
+		m.kinds.Add(context.Background(), 0, kind)
+	}
+	for _, result := range lockResults {
+		m.lockTotal.Add(context.Background(), 0, result)
+	}
 	return m, nil
 }
 
 func (m metrics) hit(ctx context.Context) { m.hits.Add(ctx, 1) }
 
 func (m metrics) conflict(ctx context.Context, err error) {
-	if errors.Is(err, ErrInFlight) || errors.Is(err, ErrKeyReused) {
+	switch {
+	case errors.Is(err, ErrInFlight):
 		m.conflicts.Add(ctx, 1)
+		m.kinds.Add(ctx, 1, inFlight)
+	case errors.Is(err, ErrKeyReused):
+		m.conflicts.Add(ctx, 1)
+		m.kinds.Add(ctx, 1, reused)
 	}
 }
 
@@ -94,6 +119,6 @@ func (m metrics) locked(ctx context.Context, err error, taken bool, took time.Du
 	case err != nil:
 		result = "failed"
 	}
-	m.lockTotal.Add(ctx, 1, metric.WithAttributes(attribute.String("result", result)))
+	m.lockTotal.Add(ctx, 1, lockResults[result])
 	m.lockWait.Record(ctx, took.Seconds())
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/company/order-catalog-service/shared/postgres"
 )
 
-// Watch shows what waits to be sent: outbox_messages_pending, outbox_oldest_age_seconds, outbox_parked. It looks
+// Watch shows what waits to be sent: outbox_messages_pending, outbox_oldest_unpublished_seconds, outbox_parked. It looks
 // when metrics are read.
 func Watch(pool *postgres.Pool) error {
 	const sql = `/* Outbox.Watch */
@@ -23,9 +23,9 @@ FROM outbox WHERE processed_at IS NULL`
 	if err != nil {
 		return fmt.Errorf("making outbox_messages_pending: %w", err)
 	}
-	age, err := meter.Float64ObservableGauge("outbox_oldest_age_seconds", metric.WithDescription("Age of the oldest event that is not yet sent."))
+	age, err := meter.Float64ObservableGauge("outbox_oldest_unpublished_seconds", metric.WithDescription("Age of the oldest event that is not yet sent."))
 	if err != nil {
-		return fmt.Errorf("making outbox_oldest_age_seconds: %w", err)
+		return fmt.Errorf("making outbox_oldest_unpublished_seconds: %w", err)
 	}
 	parked, err := meter.Int64ObservableGauge("outbox_parked", metric.WithDescription("Events that the broker refused, with those that wait behind them."))
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 // asPostgreSQLComes are tables that are written so seldom that the server's own settings do.
 var asPostgreSQLComes = []string{
 	"products", "order_number_key", "feed_counter", "outbox_parked", "dead_letters", "webhook_endpoints", "webhook_replays", "goose_db_version",
+	"ops_switches", "ops_checks",
 }
 
 // table is one that holds rows, with its settings as they are and, for a partition, as they should be.

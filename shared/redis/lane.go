@@ -49,6 +49,21 @@ func NewLane(client *redis.Client) (*Lane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making redis_writes_dropped_total: %w", err)
 	}
+	// A counter that was never added to is not shown; alerts look at it before it counts anything.
+	dropped.Add(context.Background(), 0)
+	_, err = otel.Meter("redis").Int64ObservableGauge("redis_circuit_open",
+		metric.WithDescription("1 while Redis is not asked because it failed a moment ago, else 0."),
+		metric.WithInt64Callback(func(_ context.Context, out metric.Int64Observer) error {
+			open := int64(0)
+			if f, ok := fuses.Load(client); ok && f.(*fuse).blown() {
+				open = 1
+			}
+			out.Observe(open)
+			return nil
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("making redis_circuit_open: %w", err)
+	}
 	return &Lane{client: client, dropped: dropped}, nil
 }
 

@@ -43,9 +43,14 @@ func Open(url string) (*redis.Client, error) {
 	silence()
 	client := redis.NewClient(options)
 	client.AddHook(tracer{})
-	client.AddHook(&fuse{})
+	f := &fuse{}
+	client.AddHook(f)
+	fuses.Store(client, f)
 	return client, nil
 }
+
+// fuses are the clients' (*redis.Client to *fuse), for who shows them.
+var fuses sync.Map
 
 // Ping says whether Redis answers now. It asks even during the cool-down's second only if that is over.
 func Ping(ctx context.Context, client *redis.Client) error {

@@ -50,6 +50,8 @@ const (
 type Limiter struct {
 	options Options
 
+	shed [classes]atomic.Bool // by hand
+
 	mu       sync.Mutex
 	limit    int
 	inFlight [classes]int
@@ -84,6 +86,12 @@ func New(o Options) (*Limiter, error) {
 
 // Enter takes a permit, and may wait for it. The error is ErrRefused, always: whoever has entered must Leave.
 func (l *Limiter) Enter(ctx context.Context, c Class) error {
+	if l.shed[c].Load() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.refused[c][shed]++
+		return refusals[shed]
+	}
 	l.mu.Lock()
 	if err := ctx.Err(); err != nil { // nobody waits for the answer
 		l.refused[c][gone]++
@@ -113,6 +121,9 @@ func (l *Limiter) TurnAway(c Class) bool {
 	l.away[c].Add(1)
 	return true
 }
+
+// Shed refuses all of a class, or no longer: an operator's last means, before the limit would get to it by itself.
+func (l *Limiter) Shed(c Class, on bool) { l.shed[c].Store(on) }
 
 // Leave gives the permit back. took is how long the work was, 0 when there was none. The time in which a client sent its
 // body is no part of it, or slow clients would close the shop for all.

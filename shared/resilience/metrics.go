@@ -26,7 +26,7 @@ func (l *Limiter) Watch(meter metric.Meter) error {
 	inFlight, errs[1] = meter.Int64ObservableGauge("admission_in_flight", metric.WithDescription("Requests being worked on, by class."))
 	waiting, errs[2] = meter.Int64ObservableGauge("admission_waiting", metric.WithDescription("Requests that wait for a permit."))
 	refused, errs[3] = meter.Int64ObservableCounter("admission_refused_total",
-		metric.WithDescription("Requests refused, by class and reason: late, gone or crowded."))
+		metric.WithDescription("Requests refused, by class and reason: late, gone, crowded or shed."))
 	l.wait, errs[4] = meter.Float64Histogram("admission_wait_seconds",
 		metric.WithDescription("How long those waited that had to, by class."),
 		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .1, .15, .2, .25))

@@ -24,16 +24,18 @@ const (
 	late    reason = iota // its budget was over
 	gone                  // its client left, or had no time left
 	crowded               // there was no place in the queue
-	reasons = 3
+	shed                  // an operator has switched its class off
+	reasons = 4
 )
 
 var (
-	reasonNames = [reasons]string{"late", "gone", "crowded"}
+	reasonNames = [reasons]string{"late", "gone", "crowded", "shed"}
 	// Made once: under overload, refusing is the work.
 	refusals = [reasons]error{
 		fmt.Errorf("%w: no permit within the budget", ErrRefused),
 		fmt.Errorf("%w: the client has left", ErrRefused),
 		fmt.Errorf("%w: too many wait", ErrRefused),
+		fmt.Errorf("%w: the class is switched off", ErrRefused),
 	}
 )
 

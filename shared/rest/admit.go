@@ -74,7 +74,8 @@ func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Contex
 			call.charge = limit.Open(call.Caller.Key())
 		}
 		defer call.charge.Mistake()
-		call.Async = op.Async != nil && prefers(r.Header.Values("Prefer"), RespondAsync)
+		call.Preferred = op.Async != nil && prefers(r.Header.Values("Prefer"), RespondAsync)
+		call.Async = call.Preferred || op.Async != nil && a.async.Load()
 		if err := call.pay(ctx, op); err != nil {
 			a.fail(w, r, err)
 			return

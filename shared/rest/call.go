@@ -18,8 +18,10 @@ type Call struct {
 	Correlation string        // X-Correlation-ID, the client's or ours
 	Operation   string        // the operation's id
 	Caller      auth.Identity // zero for operations without a policy
-	// Async says that the client would rather be answered 202 at once than wait (RFC 7240, respond-async).
+	// Async says that the call is to be answered 202 at once: as the client would rather have it than wait (Preferred; RFC
+	// 7240, respond-async), or as an operator has switched it for all.
 	Async       bool
+	Preferred   bool
 	path        string
 	key         string
 	fingerprint [sha256.Size]byte

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -57,9 +58,13 @@ type API struct {
 	metrics     edgeMetrics
 	gated       map[string]resilience.Class // the class of each operation, by the router's pattern
 	retirements *retirements
+	async       atomic.Bool // AnswerLater
 
 	operations []Operation
 }
+
+// AnswerLater has every call that can be answered 202 and done later answered so, until it is switched back.
+func (a *API) AnswerLater(on bool) { a.async.Store(on) }
 
 // Operations lists what was registered so far: with its policy, who may do what.
 func (a *API) Operations() []Operation { return slices.Clone(a.operations) }
