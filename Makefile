@@ -7,7 +7,7 @@ LOCAL := { test -x .local/bin/local || echo 'Building the local stack: the first
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench k6 soak package start token seed reset lint fmt fuzz vuln licences azure
+.PHONY: help run test check bench k6 soak package start token seed reset lint rules fmt fuzz vuln licences azure
 
 help: ## List these targets
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
@@ -24,6 +24,7 @@ check: ## What CI runs: format, vet, lint, vulnerabilities, tidy, tests, fuzz ta
 	go vet ./...
 	$(MAKE) lint
 	$(MAKE) vuln
+	$(MAKE) rules
 	$(MAKE) test
 	$(MAKE) fuzz
 	$(MAKE) package
@@ -37,6 +38,11 @@ vuln: ## Look for known vulnerabilities, in our calls of what we are built from
 
 licences: ## Write docs/licences.md from what is linked into the handler
 	@$(LOCAL) licences
+
+# The tag leaves out the clients of forty clouds' service discovery, which these commands don't use.
+rules: ## Check the alert rules and run their tests with Prometheus' own tool
+	@promtool=$$(command -v promtool || echo go run -tags remove_all_sd github.com/prometheus/prometheus/cmd/promtool@v0.316.0); \
+	$$promtool check rules infra/alerts/service.yaml && $$promtool test rules infra/alerts/service_test.yaml
 
 fmt: ## Format the code
 	$(LINT) fmt ./...

@@ -26,6 +26,7 @@ var children = map[string]func(context.Context, io.Reader) error{
 	"serve-broker":   serveBroker,
 	"serve-listener": serveListener,
 	"serve-host":     serveHost,
+	"serve-sink":     serveSink,
 }
 
 // startSelf makes this program one of its children and waits until its port answers.

@@ -37,6 +37,7 @@ type options struct {
 	customers   int
 	only        []string
 	environment []string
+	trace       float64 // part of the traces that is recorded; below 0 there are none
 	profile     string
 	docs        string
 	strict      bool
@@ -94,6 +95,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags.IntVar(&o.customers, "customers", 6000, "how many customers send orders, each with a token of its own")
 	flags.StringVar(&only, "only", "", "measure only these, separated by commas: "+strings.Join(phaseNames(), ", "))
 	flags.Var((*list)(&o.environment), "env", "NAME=VALUE for the handler's environment; may be repeated")
+	flags.Float64Var(&o.trace, "trace", -1, "have the handler record this part of its traces (0 to 1) and push them, with metrics and logs, to a collector; to be compared with a run without")
 	flags.StringVar(&o.profile, "profile", "", "folder for processor profiles of the handler, one for each phase, taken with perf")
 	flags.DurationVar(&o.curveTime, "curve-duration", 2*time.Second, "how long each point of the scaling curve lasts, in whole seconds")
 	flags.DurationVar(&o.mixedTime, "mixed-duration", time.Minute, "how long the mixed run lasts")
@@ -124,6 +126,8 @@ func parse(args []string, out io.Writer) (options, error) {
 		}
 	}
 	switch {
+	case o.trace > 1:
+		return o, errors.New("--trace must be between 0 and 1")
 	case flags.NArg() > 0:
 		return o, fmt.Errorf("%q is not a flag: --help lists them", flags.Arg(0))
 	case o.connections < 1 || o.connections > 1000:

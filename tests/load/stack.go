@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ type stack struct {
 	handler  int // its process; 0 while it is not known, because a host started it
 	host     int // its process, if there is one
 	books    books
+	traced   []string // settings with which the handler pushes its traces
 }
 
 // settings say what stack to start.
@@ -188,6 +190,9 @@ func (s *stack) startHandler(c settings) error {
 	}
 	s.listener = fmt.Sprintf("127.0.0.1:%d", listenerPort)
 	s.parts = append(s.parts, processPart("broker", broker.PID()), processPart("listener", listener.PID()))
+	if err := s.startSink(); err != nil {
+		return err
+	}
 	if c.hosted {
 		return s.startHosted(c, connection)
 	}
@@ -206,11 +211,11 @@ func (s *stack) startHandler(c settings) error {
 
 // environment is what a handler of this stack runs with. What --env says comes last, and so rules.
 func (s *stack) environment(c settings, bus string) []string {
-	return append(append(os.Environ(), "DATABASE_URL="+s.app, "MIGRATIONS_DATABASE_URL="+s.db.Config().ConnString(),
-		"REDIS_URL="+strings.TrimSuffix(s.redis, "/0")+"/"+strconv.Itoa(c.redis), "AUTH_ISSUER="+s.customers.issuer.URL(), "AUTH_AUDIENCE="+issuer.Audience,
-		"SERVICEBUS_CONNECTION="+bus, "WEBHOOK_SECRET="+rand.Text(), "JWT_SIGNING_KEY="+rand.Text(), "LOG_LEVEL=WARN",
+	return slices.Concat(os.Environ(), []string{"DATABASE_URL=" + s.app, "MIGRATIONS_DATABASE_URL=" + s.db.Config().ConnString(),
+		"REDIS_URL=" + strings.TrimSuffix(s.redis, "/0") + "/" + strconv.Itoa(c.redis), "AUTH_ISSUER=" + s.customers.issuer.URL(), "AUTH_AUDIENCE=" + issuer.Audience,
+		"SERVICEBUS_CONNECTION=" + bus, "WEBHOOK_SECRET=" + rand.Text(), "JWT_SIGNING_KEY=" + rand.Text(), "LOG_LEVEL=WARN",
 		// Each request is counted against its customer's quota, and none is refused: a few thousand customers do the work of all.
-		"RATE_LIMIT_CHECKOUT=100000/1m", "RATE_LIMIT_BROWSE=1000000/1m"), s.options.environment...)
+		"RATE_LIMIT_CHECKOUT=100000/1m", "RATE_LIMIT_BROWSE=1000000/1m"}, s.traced, s.options.environment)
 }
 
 // target is this stack's API.

@@ -281,6 +281,7 @@ function theme(name) {
   $('theme').setAttribute('aria-label', 'Use the ' + (dark ? 'light' : 'dark') + ' theme');
 }
 theme(localStorage.getItem('theme'));
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => theme(localStorage.getItem('theme')));
 $('theme').addEventListener('click', () => {
   const next = $('theme').textContent.toLowerCase();
   localStorage.setItem('theme', next);
