@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -280,17 +281,15 @@ func traceBatch(ctx context.Context, batch []work) (context.Context, telemetry.S
 	if !telemetry.Tracing() {
 		return ctx, telemetry.Span{}
 	}
-	var span telemetry.Span
-	for _, w := range batch {
-		switch j := w.self(); {
-		case !j.span.Recording():
-		case !span.Recording():
-			ctx, span = telemetry.Child(j.span.Under(ctx), trace.SpanKindInternal, "order.batch")
-			span.Set(attribute.Int("app.batch.size", len(batch)))
-		default:
-			span.Link(j.span)
-			j.span.Link(span)
-		}
+	first := slices.IndexFunc(batch, func(w work) bool { return w.self().span.Recording() })
+	if first < 0 {
+		return ctx, telemetry.Span{}
+	}
+	ctx, span := telemetry.Child(batch[first].self().span.Under(ctx), trace.SpanKindInternal, "order.batch")
+	span.Set(attribute.Int("app.batch.size", len(batch)))
+	for _, w := range batch[first+1:] {
+		span.Link(w.self().span)
+		w.self().span.Link(span)
 	}
 	return ctx, span
 }

@@ -198,8 +198,8 @@ func TestAnOperatorWorksWithThePage(t *testing.T) {
 	b.do(chromedp.EmulateViewport(360, 740))
 	b.picture("phone")
 	assert.Equal(t, "true", b.text(`document.documentElement.scrollWidth <= 360`), "nothing is wider than the phone")
-	assert.Equal(t, "", b.text(`[...document.querySelectorAll('button, input, select')].filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || (e.labels && e.labels.length))).map(e => e.outerHTML).join()`), "every control has a name")
-	assert.Equal(t, "", b.text(`performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(location.origin)).join()`), "nothing comes from elsewhere")
+	assert.Empty(t, b.text(`[...document.querySelectorAll('button, input, select')].filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || (e.labels && e.labels.length))).map(e => e.outerHTML).join()`), "every control has a name")
+	assert.Empty(t, b.text(`performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(location.origin)).join()`), "nothing comes from elsewhere")
 }
 
 // The API's reference is a page too: it opens, lists what there is, and loads nothing from elsewhere.
@@ -213,5 +213,5 @@ func TestTheReferenceOpensInABrowser(t *testing.T) {
 	b.text(`(document.querySelector('#operations-Orders-place-order .opblock-summary-control, [id*="place-order"] button').click(), '')`)
 	b.until(`document.body.textContent.includes('Idempotency-Key')`, "one opens")
 	b.picture("docs")
-	assert.Equal(t, "", b.text(`performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(location.origin)).join()`), "nothing comes from elsewhere")
+	assert.Empty(t, b.text(`performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(location.origin)).join()`), "nothing comes from elsewhere")
 }

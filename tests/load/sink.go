@@ -30,7 +30,7 @@ func serveSink(ctx context.Context, in io.Reader) error {
 
 // startSink starts the collector, if traces are wanted, and has handlers push to it.
 func (s *stack) startSink() error {
-	if s.options.trace < 0 {
+	if s.trace < 0 {
 		return nil
 	}
 	port, err := child.FreePort()
@@ -42,6 +42,6 @@ func (s *stack) startSink() error {
 		return err
 	}
 	s.parts = append(s.parts, processPart("collector", sink.PID()))
-	s.traced = []string{fmt.Sprintf("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:%d", port), fmt.Sprintf("OTEL_TRACES_SAMPLER_ARG=%g", s.options.trace)}
+	s.traced = []string{fmt.Sprintf("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:%d", port), fmt.Sprintf("OTEL_TRACES_SAMPLER_ARG=%g", s.trace)}
 	return nil
 }

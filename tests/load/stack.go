@@ -211,11 +211,13 @@ func (s *stack) startHandler(c settings) error {
 
 // environment is what a handler of this stack runs with. What --env says comes last, and so rules.
 func (s *stack) environment(c settings, bus string) []string {
-	return slices.Concat(os.Environ(), []string{"DATABASE_URL=" + s.app, "MIGRATIONS_DATABASE_URL=" + s.db.Config().ConnString(),
+	return slices.Concat(os.Environ(), []string{
+		"DATABASE_URL=" + s.app, "MIGRATIONS_DATABASE_URL=" + s.db.Config().ConnString(),
 		"REDIS_URL=" + strings.TrimSuffix(s.redis, "/0") + "/" + strconv.Itoa(c.redis), "AUTH_ISSUER=" + s.customers.issuer.URL(), "AUTH_AUDIENCE=" + issuer.Audience,
 		"SERVICEBUS_CONNECTION=" + bus, "WEBHOOK_SECRET=" + rand.Text(), "JWT_SIGNING_KEY=" + rand.Text(), "LOG_LEVEL=WARN",
 		// Each request is counted against its customer's quota, and none is refused: a few thousand customers do the work of all.
-		"RATE_LIMIT_CHECKOUT=100000/1m", "RATE_LIMIT_BROWSE=1000000/1m"}, s.traced, s.options.environment)
+		"RATE_LIMIT_CHECKOUT=100000/1m", "RATE_LIMIT_BROWSE=1000000/1m",
+	}, s.traced, s.options.environment)
 }
 
 // target is this stack's API.
