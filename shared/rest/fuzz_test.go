@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/company/order-catalog-service/shared/outbox"
+	"github.com/company/order-catalog-service/shared/telemetry"
 	"github.com/company/order-catalog-service/shared/rest"
 )
 
@@ -149,7 +149,7 @@ func FuzzTraceParent(f *testing.F) {
 		f.Add(seed, "a=1")
 	}
 	var left string
-	e.Handle("GET /trace", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { left = outbox.TraceParent(r.Context()) }))
+	e.Handle("GET /trace", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { left = telemetry.TraceParent(r.Context()) }))
 	handler := e.Handler()
 	f.Fuzz(func(t *testing.T, parent, state string) {
 		r := httptest.NewRequest(http.MethodGet, "/trace", nil)
