@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/company/order-catalog-service/shared/audit"
 	"github.com/company/order-catalog-service/shared/cache"
 	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/money"
@@ -87,6 +88,25 @@ func apply(p Product, in *changeInput) Product {
 	return p
 }
 
+// difference is what the audit log keeps of a change: which members, and of the price both values.
+func difference(before, after Product) map[string]any {
+	details := make(map[string]any)
+	changed := []string{}
+	for _, f := range []struct{ name, from, to string }{
+		{"name", before.Name, after.Name}, {"description", before.Description, after.Description}, {"category", before.Category, after.Category},
+	} {
+		if f.from != f.to {
+			changed = append(changed, f.name)
+		}
+	}
+	if before.Price != after.Price {
+		changed = append(changed, "price")
+		details["priceBefore"], details["priceAfter"] = before.Price, after.Price
+	}
+	details["changed"] = changed
+	return details
+}
+
 // store writes a changed product, raises its sequence, and tells of a new price.
 func store(ctx context.Context, tx pgx.Tx, before, after Product, shelf shelf) error {
 	const update = `/* Catalog.Change */
@@ -97,6 +117,9 @@ UPDATE products SET name = $2, description = $3, category = $4, price_minor = $5
 	}
 	if err != nil {
 		return fmt.Errorf("changing product %s: %w", after.ID, err)
+	}
+	if err := audit.Write(ctx, tx, audit.Entry{Action: audit.ProductChanged, Target: after.ID.String(), Details: difference(before, after)}); err != nil {
+		return err
 	}
 	if after.Price == before.Price {
 		return nil
@@ -146,6 +169,12 @@ func (c *Catalog) adjust(ctx context.Context, in *adjustInput) (rest.Answer, err
 UPDATE inventory SET initial = initial + $2, available = available + $2, sequence = $3 WHERE product_id = $1`
 		if _, err := tx.Exec(ctx, update, in.ProductID, in.Body.Delta, sequence); err != nil {
 			return rest.Answer{}, fmt.Errorf("adjusting stock of %s: %w", in.ProductID, err)
+		}
+		err = audit.Write(ctx, tx, audit.Entry{
+			Action: audit.StockAdjusted, Target: in.ProductID.String(), Details: map[string]any{"delta": in.Body.Delta, "reason": in.Body.Reason, "available": left},
+		})
+		if err != nil {
+			return rest.Answer{}, err
 		}
 		if left == 0 {
 			err = outbox.Insert(ctx, tx, shelf.event(events.ProductStockDepleted, sequence, events.StockDepletion{ProductID: in.ProductID, SKU: shelf.sku}))

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/company/order-catalog-service/shared/audit"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/rest"
@@ -139,6 +140,12 @@ func (o *Ops) redrive(ctx context.Context, id uuid.UUID, key idempotency.Request
 		}
 		if err := tx.QueryRow(ctx, redrivenSQL, id).Scan(&letter.RedrivenAt); err != nil {
 			return rest.Answer{}, fmt.Errorf("marking a dead letter: %w", err)
+		}
+		err = audit.Write(ctx, tx, audit.Entry{
+			Action: audit.DeadLetterRedriven, Target: id.String(), Details: map[string]any{"entity": letter.Entity, "messageId": letter.MessageID},
+		})
+		if err != nil {
+			return rest.Answer{}, err
 		}
 		return rest.JSON(http.StatusOK, *letter)
 	})

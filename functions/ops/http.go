@@ -72,6 +72,11 @@ func (o *Ops) register() {
 		Summary: "Read the metrics of the process that answers", Description: "As /metrics, in Prometheus' text form, for who can't reach that from outside.",
 		Status: http.StatusOK, Response: "",
 	}, o.metrics)
+	rest.Register(o.API, rest.Operation{
+		ID: "list-audit-log", Method: http.MethodGet, Path: base + "/audit", Tag: "Operations", Policy: &auth.Operate,
+		Summary: "Read who did what, newest first", Description: "Kept for at least 400 days; nobody can change it.",
+		Status: http.StatusOK, Response: AuditPage{},
+	}, o.audit)
 }
 
 // metrics answers with the page for Prometheus.

@@ -2,8 +2,8 @@
 // shown here and sent again from here, so that nothing is dropped silently.
 //
 // Reading order: deadletters.go records the messages of the dead-letter queues and sends them again; parked.go
-// shows and releases parked events; switches.go is what can be switched by hand; http.go is the API, for admins only;
-// page.go serves the page that shows all of it, whose files are in page/.
+// shows and releases parked events; switches.go is what can be switched by hand; audit.go shows who did what; http.go is
+// the API, for admins only; page.go serves the page that shows all of it, whose files are in page/.
 package ops
 
 import (

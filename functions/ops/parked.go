@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/company/order-catalog-service/shared/audit"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/outbox"
 	"github.com/company/order-catalog-service/shared/rest"
@@ -55,6 +56,10 @@ func (o *Ops) release(ctx context.Context, aggregate uuid.UUID, key idempotency.
 		}
 		if n == 0 {
 			return o.API.Refuse(ctx, rest.NewProblem(rest.NotFound, "Nothing of this aggregate is parked.")), nil
+		}
+		err = audit.Write(ctx, tx, audit.Entry{Action: audit.ParkedReleased, Target: aggregate.String(), Details: map[string]any{"count": n}})
+		if err != nil {
+			return rest.Answer{}, err
 		}
 		return rest.JSON(http.StatusAccepted, Count{n})
 	})

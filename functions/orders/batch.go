@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/company/order-catalog-service/shared/audit"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/money"
 	"github.com/company/order-catalog-service/shared/outbox"
@@ -34,7 +35,7 @@ type situation struct {
 // already taken from or given back to.
 //
 //	lock products by id → lock orders by id → read prices, keys and clock, in statements of their own → decide →
-//	stock, orders, lines, events, keys by digest → COMMIT
+//	stock, orders, lines, events, audit log, keys by digest → COMMIT
 //
 // Every transaction of the service takes locks in that order (products by id, then orders by id, keys last and sorted),
 // so none waits in a circle. The keys are read in a statement after the locks: in the one that waited for them, a
@@ -249,6 +250,13 @@ func write(ctx context.Context, conn *pgx.Conn, d *plan) error {
 			return err
 		}
 		queued.Queue(outbox.InsertSQL, args...)
+	}
+	if len(d.audit) > 0 {
+		args, err := audit.InsertArgs(d.audit)
+		if err != nil {
+			return err
+		}
+		queued.Queue(audit.InsertSQL, args...)
 	}
 	args, err := idempotency.SaveAllArgs(d.saved)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/company/order-catalog-service/shared/audit"
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/idempotency"
@@ -18,7 +19,10 @@ import (
 // only if it moves. That transaction is the commit lane's, shared with the orders of the same products.
 func (o *Orders) Cancel(ctx context.Context, id uuid.UUID, reason string, caller auth.Identity, key idempotency.Request) (rest.Answer, error) {
 	return o.Keys.Guard(ctx, key, func(ctx context.Context) (rest.Answer, time.Duration, error) {
-		c := cancellation{job: o.job(ctx, key), reason: reason, admin: caller.Admin()}
+		c := cancellation{
+			job: o.job(ctx, key), reason: reason, admin: caller.Admin(),
+			entry: audit.By(ctx, audit.Entry{Who: caller, Action: audit.OrderCancelled, Target: id.String()}),
+		}
 		err := o.Pools.Orders.Do(ctx, func(conn *pgx.Conn) (err error) {
 			c.order, err = one(ctx, conn, readSQL, id)
 			return err
@@ -51,6 +55,7 @@ type cancellation struct {
 	order  *Order
 	reason string
 	admin  bool
+	entry  audit.Entry // who cancels, for the audit log
 }
 
 func (c *cancellation) kind() kind { return cancelling }
@@ -90,6 +95,9 @@ func (c *cancellation) decide(d *plan, s *situation, _ int64) (idempotency.Answe
 	answer := orderAnswer(http.StatusOK, order)
 	s.orders[order.ID] = standing{order.Status, order.version}
 	d.cancelled = append(d.cancelled, order)
+	entry := c.entry
+	entry.Details = map[string]any{"orderNumber": order.OrderNumber, "customerId": order.CustomerID, "was": at.status, "asAdmin": order.customer != c.entry.Who.Key()}
+	d.audit = append(d.audit, entry)
 	d.events = append(d.events, c.event(order, events.OrderCancelled, answer, s.now))
 	for _, line := range order.Lines {
 		d.giveBack(line, s)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/company/order-catalog-service/shared/audit"
 	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/outbox"
@@ -30,6 +31,10 @@ func (o *Orders) Confirm(ctx context.Context, id uuid.UUID, key idempotency.Requ
 			return o.API.Refuse(ctx, rest.NewProblem(rest.TooLate, "The order is %s; only a Pending one can be confirmed.", order.Status)), nil
 		}
 		if err := confirm(ctx, tx, order); err != nil {
+			return rest.Answer{}, err
+		}
+		err = audit.Write(ctx, tx, audit.Entry{Action: audit.OrderConfirmed, Target: id.String(), Details: map[string]any{"orderNumber": order.OrderNumber}})
+		if err != nil {
 			return rest.Answer{}, err
 		}
 		return rest.JSON(http.StatusOK, *order)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/company/order-catalog-service/shared/audit"
 	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/postgres"
@@ -20,6 +21,7 @@ type plan struct {
 	placed    []Order
 	cancelled []Order // as they are afterwards
 	events    []events.Event
+	audit     []audit.Entry
 	saved     []idempotency.Saved
 	expired   [][]byte // digests whose rows make room
 

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/company/order-catalog-service/shared/audit"
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/egress"
 	"github.com/company/order-catalog-service/shared/events"
@@ -67,6 +68,13 @@ RETURNING ` + columns
 		e, err := pgx.CollectExactlyOneRow(rows, scanEndpoint)
 		if err != nil {
 			return rest.Answer{}, fmt.Errorf("registering a webhook endpoint: %w", err)
+		}
+		err = audit.Write(ctx, tx, audit.Entry{
+			Action: audit.EndpointRegistered, Target: id.String(),
+			Details: map[string]any{"host": audit.Host(e.URL), "events": e.Events, "customerId": e.CustomerID, "signature": e.Signature},
+		})
+		if err != nil {
+			return rest.Answer{}, err
 		}
 		answer, err := rest.JSON(http.StatusCreated, Registered{Endpoint: e, Secret: secret})
 		answer.Location = base + "/" + id.String()
@@ -262,8 +270,31 @@ WHERE id = $1 RETURNING ` + columns
 				return rest.Answer{}, err
 			}
 		}
+		err = audit.Write(ctx, tx, audit.Entry{Action: audit.EndpointChanged, Target: e.ID.String(), Details: difference(before, e)})
+		if err != nil {
+			return rest.Answer{}, err
+		}
 		return rest.JSON(http.StatusOK, e)
 	})
+}
+
+// difference is what the audit log keeps of a change: which members, and those of their values that can hold no secret.
+func difference(before, after Endpoint) map[string]any {
+	changed := []string{}
+	for _, f := range []struct {
+		name string
+		same bool
+	}{
+		{"url", before.URL == after.URL},
+		{"events", slices.Equal(before.Events, after.Events)},
+		{"description", before.Description == after.Description},
+		{"status", before.Status == after.Status},
+	} {
+		if !f.same {
+			changed = append(changed, f.name)
+		}
+	}
+	return map[string]any{"changed": changed, "host": audit.Host(after.URL), "events": after.Events, "status": after.Status}
 }
 
 // remove deletes an endpoint. The row stays without its secrets: deliveries that are pending for it end as dead,
@@ -282,6 +313,10 @@ WHERE id = $1`
 		}
 		if _, err := tx.Exec(ctx, `/* Webhooks.DropReplays */ DELETE FROM webhook_replays WHERE endpoint_id = $1`, e.ID); err != nil {
 			return rest.Answer{}, fmt.Errorf("deleting webhook endpoint %s: %w", e.ID, err)
+		}
+		err := audit.Write(ctx, tx, audit.Entry{Action: audit.EndpointDeleted, Target: e.ID.String(), Details: map[string]any{"host": audit.Host(e.URL)}})
+		if err != nil {
+			return rest.Answer{}, err
 		}
 		return rest.Answer{Status: http.StatusNoContent, Body: []byte{}}, bury(ctx, tx, e.ID, "the endpoint was deleted")
 	})
@@ -319,6 +354,12 @@ WHERE id = $1 RETURNING previous_expires_at`
 			return rest.Answer{}, fmt.Errorf("rotating the secret of webhook endpoint %s: %w", e.ID, err)
 		}
 		out.PreviousSecretExpiresAt = out.PreviousSecretExpiresAt.UTC()
+		err := audit.Write(ctx, tx, audit.Entry{
+			Action: audit.EndpointSecretRotated, Target: e.ID.String(), Details: map[string]any{"previousSecretExpiresAt": out.PreviousSecretExpiresAt},
+		})
+		if err != nil {
+			return rest.Answer{}, err
+		}
 		return rest.JSON(http.StatusOK, out)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/company/order-catalog-service/shared/audit"
 	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/rest"
@@ -53,6 +54,10 @@ WITH event AS (INSERT INTO webhook_events (event_id, type, aggregate_id, payload
 INSERT INTO webhook_deliveries (event_id, endpoint_id, status) VALUES ($1, $3, 'pending')`
 		if _, err := tx.Exec(ctx, insert, event, kind, e.ID, payload); err != nil {
 			return rest.Answer{}, fmt.Errorf("storing a test event: %w", err)
+		}
+		err = audit.Write(ctx, tx, audit.Entry{Action: audit.EndpointTested, Target: e.ID.String(), Details: map[string]any{"eventId": event, "eventType": kind}})
+		if err != nil {
+			return rest.Answer{}, err
 		}
 		wake = []wakeUp{{Event: event, Endpoint: e.ID}}
 		return accepted(ctx, tx, event, e.ID)
@@ -140,12 +145,32 @@ func (w *Webhooks) replay(ctx context.Context, in *replayInput) (rest.Answer, er
 		if err != nil {
 			return rest.Answer{}, err
 		}
+		err = audit.Write(ctx, tx, audit.Entry{Action: audit.EndpointReplayed, Target: e.ID.String(), Details: in.details(count)})
+		if err != nil {
+			return rest.Answer{}, err
+		}
 		return rest.JSON(http.StatusAccepted, Replayed{Count: count})
 	})
 	if err == nil && answer.Status == http.StatusAccepted {
 		w.wake(ctx, wake...)
 	}
 	return answer, err
+}
+
+// details are what the audit log keeps of a replay: what was asked for, and how much that was.
+func (in *replayInput) details(count int64) map[string]any {
+	details := map[string]any{"count": count}
+	switch {
+	case in.Body.DeliveryID != "":
+		details["deliveryId"] = in.Body.DeliveryID
+	case in.Body.EventID != nil:
+		details["eventId"] = *in.Body.EventID
+	case in.Body.From != nil:
+		details["from"], details["to"] = *in.Body.From, in.Body.To
+	default:
+		details["status"] = in.Body.Status
+	}
+	return details
 }
 
 // event is the one event that is asked for.

@@ -20,3 +20,12 @@ func NewID(at time.Time) uuid.UUID {
 	id[8] = id[8]&0x3f | 0x80
 	return id
 }
+
+// FirstID is the smallest id that NewID could make for the time at: the bound of a search by time, like uuidv7_floor
+// in SQL.
+func FirstID(at time.Time) (id uuid.UUID) {
+	ms := max(at.UnixMilli(), 0)
+	binary.BigEndian.PutUint32(id[0:4], uint32(ms>>16)) //nolint:gosec // the upper 32 of 48 bits
+	binary.BigEndian.PutUint16(id[4:6], uint16(ms))     //nolint:gosec // the lower 16 of 48 bits
+	return id
+}

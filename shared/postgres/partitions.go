@@ -10,7 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-const partitionsSQL = `SELECT ensure_partitions() UNION ALL SELECT ensure_feed_partitions() UNION ALL SELECT ensure_webhook_partitions()`
+const partitionsSQL = `SELECT ensure_partitions() UNION ALL SELECT ensure_feed_partitions() UNION ALL SELECT ensure_webhook_partitions()
+	UNION ALL SELECT ensure_audit_partitions()`
 
 // EnsurePartitions makes the partitions of the days ahead and names those it made. Housekeeping calls it; it
 // gives up at once on a busy lock, since the partitions it makes are days away.
@@ -29,12 +30,12 @@ func EnsurePartitions(ctx context.Context, pool *Pool) (made []string, err error
 	return made, nil
 }
 
-// DropPublished drops at most one partition whose events were sent long ago and one week of webhook deliveries that
-// ended long ago, and names them. It gives up at once on a busy lock; housekeeping calls it again.
+// DropPublished drops at most one partition whose events were sent long ago, one week of webhook deliveries that ended
+// long ago and one month of the audit log that is past its time, and names them. It gives up at once on a busy lock; housekeeping calls it again.
 func DropPublished(ctx context.Context, pool *Pool) (dropped []string, err error) {
 	err = pool.Do(ctx, func(conn *pgx.Conn) error {
-		// Two statements, so that neither holds its lock while it waits for the other's.
-		for _, sql := range []string{`/* DropPublished */ SELECT drop_published()`, `/* DropWebhooks */ SELECT drop_webhook_history()`} {
+		// A statement each, so that none holds its lock while it waits for another's.
+		for _, sql := range []string{`/* DropPublished */ SELECT drop_published()`, `/* DropWebhooks */ SELECT drop_webhook_history()`, `/* DropAudit */ SELECT drop_audit_history()`} {
 			rows, err := conn.Query(ctx, sql)
 			if err != nil {
 				return err

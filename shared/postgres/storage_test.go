@@ -85,8 +85,9 @@ func TestStorageSettingsCanBeTakenBack(t *testing.T) {
 	require.NoError(t, err)
 	assert.Zero(t, kit.One[int](t, d, `SELECT count(*) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.reloptions IS NOT NULL`))
 	d.Exec(t, "DROP TABLE feed_000003; DROP TABLE outbox_"+time.Now().UTC().Format("20060102"))
-	made, err := postgres.EnsurePartitions(ctx, d.Pools.Background)
-	require.NoError(t, err)
+	// The partitions of that time: what came later has its own.
+	made := kit.One[[]string](t, d, `SELECT array_agg(name) FROM (
+		SELECT ensure_partitions() UNION ALL SELECT ensure_feed_partitions() UNION ALL SELECT ensure_webhook_partitions()) AS made (name)`)
 	assert.Len(t, made, 2)
 	_, err = provider.Up(ctx)
 	require.NoError(t, err)

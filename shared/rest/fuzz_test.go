@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/company/order-catalog-service/shared/telemetry"
 	"github.com/company/order-catalog-service/shared/rest"
+	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // sane is what every answer is, whatever was asked: none of our faults, and bytes that the Functions host lets through (it
