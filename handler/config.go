@@ -15,7 +15,6 @@ import (
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/ratelimit"
 	"github.com/company/order-catalog-service/shared/rest"
-	"github.com/company/order-catalog-service/shared/secretbox"
 )
 
 // config is everything the process reads from its environment, and the only place where it does.
@@ -24,9 +23,18 @@ type config struct {
 	// Set by AWS Lambda, where nothing listens: events are asked for at this address.
 	LambdaRuntime string `env:"AWS_LAMBDA_RUNTIME_API"`
 
-	DatabaseURL           secret   `env:"DATABASE_URL,required,notEmpty"`
+	// With a vault, what of the connections and secrets below it holds counts, and may be missing here (access.go).
+	KeyVaultURL    string        `env:"KEY_VAULT_URL"`
+	AzureClientID  string        `env:"AZURE_CLIENT_ID"`
+	SecretsRefresh time.Duration `env:"SECRETS_REFRESH" envDefault:"5m"`
+	SecretsWait    time.Duration `env:"SECRETS_WAIT" envDefault:"20s"`
+
+	DatabaseURL           secret   `env:"DATABASE_URL"`
+	DatabaseIdentity      bool     `env:"DATABASE_IDENTITY"`
 	MigrationsDatabaseURL secret   `env:"MIGRATIONS_DATABASE_URL"`
 	RedisURL              secret   `env:"REDIS_URL"`
+	RedisIdentity         bool     `env:"REDIS_IDENTITY"`
+	RedisAccessKey        secret   `env:"REDIS_ACCESS_KEY"`
 	RedlockURLs           []secret `env:"REDLOCK_URLS"`
 
 	// As the triggers' connection setting: a connection string, or these parts of an identity's.
@@ -42,11 +50,15 @@ type config struct {
 	AuthIssuers       string   `env:"AUTH_ISSUERS"`
 	issuers           []auth.Issuer
 
-	JWTSigningKey secret `env:"JWT_SIGNING_KEY,required,notEmpty"`
 	PublicBaseURL string `env:"PUBLIC_BASE_URL"`
-	WebhookSecret secret `env:"WEBHOOK_SECRET,required,notEmpty"`
 	// Origins whose pages may call the service from a browser.
 	CORSOrigins []string `env:"CORS_ALLOWED_ORIGINS"`
+
+	// The former ones still verify cursors and open what they sealed.
+	JWTSigningKey         secret `env:"JWT_SIGNING_KEY"`
+	JWTSigningKeyPrevious secret `env:"JWT_SIGNING_KEY_PREVIOUS"`
+	WebhookSecret         secret `env:"WEBHOOK_SECRET"`
+	WebhookSecretPrevious secret `env:"WEBHOOK_SECRET_PREVIOUS"`
 	// For a receiver on this machine. A process that runs in Azure refuses it.
 	WebhookAllowLoopback bool `env:"WEBHOOK_ALLOW_LOOPBACK"`
 
@@ -98,9 +110,6 @@ func load(environment map[string]string) (config, error) {
 	if err := env.ParseWithOptions(&c, env.Options{Environment: environment}); err != nil {
 		wrong = append(wrong, plainly(err)...)
 	}
-	if c.MigrationsDatabaseURL == "" {
-		c.MigrationsDatabaseURL = c.DatabaseURL
-	}
 	check := func(ok bool, text string) {
 		if !ok {
 			wrong = append(wrong, errors.New(text))
@@ -111,12 +120,10 @@ func load(environment map[string]string) (config, error) {
 	check(c.PublicBaseURL == "" || isURL(c.PublicBaseURL), "PUBLIC_BASE_URL is not an http or https URL")
 	check(!slices.ContainsFunc(c.CORSOrigins, func(o string) bool { return !rest.IsOrigin(o) }),
 		"CORS_ALLOWED_ORIGINS is not a list of origins as browsers write them: https://shop.example or http://localhost:3000, with commas and nothing else (no *)")
-	check(c.JWTSigningKey == "" || len(c.JWTSigningKey) >= 16, "JWT_SIGNING_KEY is shorter than 16 bytes")
-	check(c.WebhookSecret == "" || len(c.WebhookSecret) >= secretbox.MinSecret, "WEBHOOK_SECRET is shorter than 16 bytes")
+	wrong = append(wrong, c.checkSecrets()...)
 	check(!c.WebhookAllowLoopback || c.AzureSite == "", "WEBHOOK_ALLOW_LOOPBACK is for local runs: in Azure it would let customers call what is inside")
 	check(c.PoolOrders > 0 && c.PoolReads > 0 && c.PoolBackground > 0 && c.PoolDrain > 0,
 		"DB_POOL_ORDERS, DB_POOL_READS, DB_POOL_BACKGROUND and DB_POOL_DRAIN must be at least 1")
-	check(c.ServiceBus != "" || c.ServiceBusNamespace != "", "SERVICEBUS_CONNECTION (or SERVICEBUS_CONNECTION__fullyQualifiedNamespace, to use an identity) is not set")
 	check(c.ServiceBusCredential == "" || strings.EqualFold(c.ServiceBusCredential, "managedidentity"), "SERVICEBUS_CONNECTION__credential must be managedidentity, the only one that the handler knows")
 	check(c.AcquireTimeout > 0, "DB_ACQUIRE_TIMEOUT must be longer than 0, as in 2s")
 	check(c.AdmissionMin >= 4 && c.AdmissionMin <= c.AdmissionStart && c.AdmissionStart <= c.AdmissionMax,

@@ -19,8 +19,7 @@ func testService(t *testing.T) *service {
 	t.Helper()
 	c, err := load(environment(nil))
 	require.NoError(t, err)
-	s, err := wire(t.Context(), c, &telemetry.Telemetry{Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
+	s := connected(t, c, slog.New(slog.DiscardHandler))
 	t.Cleanup(s.close)
 	return s
 }

@@ -56,14 +56,13 @@ func TestRoleWithoutTimeoutsIsWarnedOfOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := &lines{}
-			s, err := wire(t.Context(), config{
+			s := connected(t, config{
 				DatabaseURL: secret(c.url), MigrationsDatabaseURL: secret(d.OwnerURL), issuers: []auth.Issuer{{URL: "http://127.0.0.1:1", Audiences: []string{"a"}}},
 				JWTSigningKey: "0123456789abcdef", PoolOrders: 1, PoolReads: 1, PoolBackground: 1, PoolDrain: 1, AdmissionMin: 16, AdmissionStart: 200, AdmissionMax: 1000, AdmissionTarget: time.Second, AdmissionWait: time.Second,
 				WebhookSecret: "0123456789abcdef", ServiceBus: "Endpoint=sb://127.0.0.1:1;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true;",
 				AcquireTimeout: 10 * time.Second, RequestTimeout: time.Second,
 				RateLimitCheckout: "off", RateLimitBrowse: "off", RateLimitRest: "off", RateLimitClients: "off", RateLimitProcesses: 1,
-			}, &telemetry.Telemetry{Logger: slog.New(slog.NewJSONHandler(out, nil))})
-			require.NoError(t, err)
+			}, slog.New(slog.NewJSONHandler(out, nil)))
 			defer s.close()
 			s.checkLimits(context.Background())
 			s.bringUp(t.Context())

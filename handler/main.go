@@ -29,16 +29,34 @@ import (
 var version = "dev"
 
 func main() {
-	if len(os.Args) > 1 {
-		fmt.Println("handler " + version + ": the Order & Catalog service as an Azure Functions custom handler.\n" +
-			"It takes no arguments; the host starts it. Settings come from the environment, see docs/settings.md.")
-		return
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := run(ctx, env.ToMap(os.Environ())); err != nil {
+	if err := do(ctx, os.Args[1:], env.ToMap(os.Environ())); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+}
+
+const usage = `handler %s: the Order & Catalog service as an Azure Functions custom handler.
+
+  handler                       serve; the host starts it so
+  handler rotate-webhook-keys   seal what is stored under the newest WebhookSecret; --help says more
+
+Settings come from the environment, see docs/settings.md.
+`
+
+// do is what the arguments ask for.
+func do(ctx context.Context, arguments []string, environment map[string]string) error {
+	switch {
+	case len(arguments) == 0:
+		return run(ctx, environment)
+	case arguments[0] == rotateCommand:
+		return rotate(ctx, arguments[1:], environment, os.Stdout)
+	case arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help" || arguments[0] == "--version":
+		fmt.Printf(usage, version)
+		return nil
+	default:
+		return fmt.Errorf("there is no command %q; handler --help names those there are", arguments[0])
 	}
 }
 
@@ -70,7 +88,11 @@ func run(ctx context.Context, environment map[string]string) error {
 	logger := seen.Logger
 	slog.SetDefault(logger)
 	if c.LambdaRuntime != "" {
-		s, err := wire(ctx, c, seen)
+		access, err := open(ctx, c, logger, nil)
+		if err != nil {
+			return err
+		}
+		s, err := wire(ctx, c, access, seen)
 		if err != nil {
 			return err
 		}
@@ -84,7 +106,11 @@ func run(ctx context.Context, environment map[string]string) error {
 	if err != nil {
 		return fmt.Errorf("listening on FUNCTIONS_CUSTOMHANDLER_PORT: %w", err)
 	}
-	s, err := wire(ctx, c, seen)
+	access, err := open(ctx, c, logger, nil)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	s, err := wire(ctx, c, access, seen)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}

@@ -27,7 +27,7 @@ import (
 	sharedredis "github.com/company/order-catalog-service/shared/redis"
 	"github.com/company/order-catalog-service/shared/resilience"
 	"github.com/company/order-catalog-service/shared/rest"
-	"github.com/company/order-catalog-service/shared/secretbox"
+	"github.com/company/order-catalog-service/shared/secrets"
 	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/shared/telemetry"
 )
@@ -41,6 +41,7 @@ const (
 // service is the process and what it is made of.
 type service struct {
 	config   config
+	access   *access
 	logger   *slog.Logger
 	pools    *postgres.Pools
 	redis    *redis.Client     // nil: none configured
@@ -66,14 +67,16 @@ type service struct {
 }
 
 // wire makes everything and connects to nothing.
-func wire(ctx context.Context, c config, seen *telemetry.Telemetry) (*service, error) {
+func wire(ctx context.Context, c config, access *access, seen *telemetry.Telemetry) (*service, error) {
 	logger := seen.Logger
-	s := &service{config: c, logger: logger, metrics: seen.Page, started: make(chan struct{}), cursors: paging.NewCodec([]byte(c.JWTSigningKey))}
+	s := &service{config: c, access: access, logger: logger, metrics: seen.Page, started: make(chan struct{})}
+	s.cursors = paging.NewCodec(access.store.Keys(secrets.JWTSigningKey)...)
+	access.store.OnChange(func() { s.cursors.Use(access.store.Keys(secrets.JWTSigningKey)...) })
 	s.state.Store(health.Starting)
 	var err error
-	s.pools, err = postgres.Open(ctx, string(c.DatabaseURL), postgres.Budget{
+	s.pools, err = postgres.Open(ctx, access.databaseURL(), postgres.Budget{
 		Orders: c.PoolOrders, Reads: c.PoolReads, Background: c.PoolBackground, Drain: c.PoolDrain, Acquire: c.AcquireTimeout,
-	})
+	}, access.databaseLogin()...)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +89,7 @@ func wire(ctx context.Context, c config, seen *telemetry.Telemetry) (*service, e
 	if err != nil {
 		return nil, err
 	}
-	answers, err := secretbox.New("stored answers", []byte(c.WebhookSecret))
+	answers, err := access.box(boxAnswers, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +133,8 @@ func wire(ctx context.Context, c config, seen *telemetry.Telemetry) (*service, e
 
 // openRedis makes the clients of the cache and of the RedLock's nodes.
 func (s *service) openRedis() (locks []*redis.Client, err error) {
-	open := func(variable, url string) (*redis.Client, error) {
-		client, err := sharedredis.Open(url)
+	open := func(variable, url string, login *sharedredis.Login) (*redis.Client, error) {
+		client, err := sharedredis.OpenAs(url, login)
 		if err != nil {
 			return nil, fmt.Errorf("%s is %w", variable, err)
 		}
@@ -139,7 +142,7 @@ func (s *service) openRedis() (locks []*redis.Client, err error) {
 		return client, nil
 	}
 	if s.config.RedisURL != "" {
-		if s.redis, err = open("REDIS_URL", string(s.config.RedisURL)); err != nil {
+		if s.redis, err = open("REDIS_URL", string(s.config.RedisURL), s.access.redisLogin()); err != nil {
 			return nil, err
 		}
 		if s.lane, err = sharedredis.NewLane(s.redis); err != nil {
@@ -147,7 +150,7 @@ func (s *service) openRedis() (locks []*redis.Client, err error) {
 		}
 	}
 	for _, url := range s.config.RedlockURLs {
-		node, err := open("REDLOCK_URLS", string(url))
+		node, err := open("REDLOCK_URLS", string(url), nil)
 		if err != nil {
 			return nil, err
 		}
@@ -159,11 +162,12 @@ func (s *service) openRedis() (locks []*redis.Client, err error) {
 // openBus makes the way out for events.
 func (s *service) openBus() (err error) {
 	s.bus, err = servicebus.Open(servicebus.Options{
-		ConnectionString: string(s.config.ServiceBus), Namespace: s.config.ServiceBusNamespace, ClientID: s.config.ServiceBusClientID,
+		ConnectionString: s.access.store.Get(secrets.ServiceBus), Namespace: s.config.ServiceBusNamespace, Credential: s.access.bus,
 	})
 	if err != nil {
 		return err
 	}
+	s.access.follow(secrets.ServiceBus, s.bus.Use, s.logger)
 	s.closers = append(s.closers, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -229,7 +233,7 @@ func (s *service) registerOps() (err error) {
 }
 
 func (s *service) registerWebhooks() error {
-	box, err := secretbox.New("endpoint secrets", []byte(s.config.WebhookSecret))
+	box, err := s.access.box(boxEndpoints, s.logger)
 	if err != nil {
 		return err
 	}
@@ -278,6 +282,10 @@ func (s *service) start(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	})
+	background.Go("secrets", func() { s.access.store.Run(ctx) })
+	for name, tokens := range s.access.tokens() {
+		background.Go("tokens for "+name, func() { tokens.Run(ctx) })
+	}
 	background.Go("invalidations", func() { s.catalog.Listen(ctx) })
 }
 
@@ -289,7 +297,8 @@ func (s *service) bringUp(ctx context.Context) {
 		}
 	})
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		err := postgres.Migrate(ctx, string(s.config.MigrationsDatabaseURL), func(step string) { s.logger.InfoContext(ctx, "migrated", "step", step) })
+		err := postgres.Migrate(ctx, s.access.migrationsURL(), func(step string) { s.logger.InfoContext(ctx, "migrated", "step", step) },
+			s.access.migrationsLogin()...)
 		if err == nil {
 			// The first connection tells the server's timeline, which names what is kept in Redis (CX-09): no request comes before.
 			err = s.pools.Orders.Ping(ctx)

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 )
 
 // Page sizes that a caller may ask for.
@@ -33,21 +34,28 @@ const (
 	maxCursor = 2048
 )
 
-// Codec writes and reads cursors.
+// Codec writes and reads cursors. It is safe for concurrent use.
 type Codec struct {
-	keys [][]byte
+	keys atomic.Pointer[[][]byte]
 }
 
 // NewCodec makes a codec. The first key signs and all verify, so that a new key can be put in front while
 // cursors of the old one are still out.
 func NewCodec(keys ...[]byte) *Codec {
 	c := &Codec{}
-	for _, key := range keys {
+	c.Use(keys...)
+	return c
+}
+
+// Use changes the keys; there must be one.
+func (c *Codec) Use(keys ...[]byte) {
+	derived := make([][]byte, len(keys))
+	for i, key := range keys {
 		mac := hmac.New(sha256.New, key)
 		mac.Write([]byte("page cursors v1")) // the key serves other uses as well: each gets its own
-		c.keys = append(c.keys, mac.Sum(nil))
+		derived[i] = mac.Sum(nil)
 	}
-	return c
+	c.keys.Store(&derived)
 }
 
 // Scope names a list: its parts are joined with their lengths, so that no two lists share a scope.
@@ -69,7 +77,7 @@ func (c *Codec) Encode(scope string, position any) (string, error) {
 		return "", fmt.Errorf("writing a cursor: %w", err)
 	}
 	raw := append([]byte{version}, body...)
-	cursor := base64.RawURLEncoding.EncodeToString(append(raw, mac(c.keys[0], scope, raw)...))
+	cursor := base64.RawURLEncoding.EncodeToString(append(raw, mac((*c.keys.Load())[0], scope, raw)...))
 	if len(cursor) > maxCursor {
 		return "", fmt.Errorf("writing a cursor: it has %d bytes, and Decode takes %d", len(cursor), maxCursor)
 	}
@@ -86,7 +94,7 @@ func (c *Codec) Decode(scope, cursor string, position any) error {
 		return ErrBadCursor
 	}
 	body, sum := raw[:len(raw)-macSize], raw[len(raw)-macSize:]
-	for _, key := range c.keys {
+	for _, key := range *c.keys.Load() {
 		if hmac.Equal(sum, mac(key, scope, body)) {
 			if err := json.Unmarshal(body[1:], position); err != nil {
 				return ErrBadCursor

@@ -30,16 +30,20 @@ func Migrations() fs.FS {
 // Migrate brings the schema up to date and makes the partitions of the days ahead. ownerURL is a direct
 // connection (not through a pooler) of the role that owns the schema. Many instances may call it at once: an
 // advisory lock lets one work while the others wait. progress, when not nil, is told each step done.
-func Migrate(ctx context.Context, ownerURL string, progress func(string)) error {
+func Migrate(ctx context.Context, ownerURL string, progress func(string), options ...Option) error {
 	config, err := pgx.ParseConfig(ownerURL)
 	if err != nil {
 		return errors.New("MIGRATIONS_DATABASE_URL is not a PostgreSQL connection string (postgres://user:password@host:port/database)")
 	}
-	db := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+	open := []stdlib.OptionOpenDB{stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		// A step may take as long as it needs; it may not make the shop wait for its locks.
 		_, err := conn.Exec(ctx, `SET statement_timeout = 0; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = 0`)
 		return err
-	}))
+	})}
+	if before := collect(options).before; before != nil {
+		open = append(open, stdlib.OptionBeforeConnect(before))
+	}
+	db := stdlib.OpenDB(*config, open...)
 	defer func() { _ = db.Close() }()
 
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))

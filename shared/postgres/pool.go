@@ -44,8 +44,9 @@ type Pools struct {
 // a URL that cannot be read. Behind a pooler in transaction mode the URL must say
 // default_query_exec_mode=cache_describe: statements then have no names, which would stay behind on a connection that
 // the next transaction doesn't get. Nothing else here needs a session: locks are those of transactions, settings the role's.
-func Open(ctx context.Context, url string, budget Budget) (*Pools, error) {
+func Open(ctx context.Context, url string, budget Budget, options ...Option) (*Pools, error) {
 	pools := &Pools{}
+	login := collect(options)
 	observe, err := newObserver()
 	if err != nil {
 		return nil, err
@@ -77,11 +78,12 @@ func Open(ctx context.Context, url string, budget Budget) (*Pools, error) {
 		config.ConnConfig.RuntimeParams["application_name"] = "order-catalog-" + p.name
 		config.ConnConfig.Tracer = observe
 		config.AfterConnect = pools.prepare
+		config.BeforeConnect = login.before
 		pool, err := pgxpool.NewWithConfig(ctx, config)
 		if err != nil {
 			return nil, fmt.Errorf("making the %s pool: %w", p.name, err)
 		}
-		*p.to = &Pool{pool: pool, acquire: budget.Acquire}
+		*p.to = &Pool{pool: pool, acquire: budget.Acquire, refused: login.refused}
 		pools.size += int(p.size)
 	}
 	if err := observe.watch(pools); err != nil {
@@ -130,6 +132,7 @@ func (p *Pools) prepare(ctx context.Context, conn *pgx.Conn) error {
 type Pool struct {
 	pool    *pgxpool.Pool
 	acquire time.Duration
+	refused func()
 }
 
 // Do runs fn with a connection of the pool. It waits for one no longer than the budget says and then fails with
@@ -148,6 +151,9 @@ func (p *Pool) once(ctx context.Context, fn func(*pgx.Conn) error) error {
 	conn, err := p.pool.Acquire(wait)
 	cancel()
 	if err != nil {
+		if p.refused != nil && strings.HasPrefix(Code(err), "28") {
+			p.refused()
+		}
 		return fmt.Errorf("%w: acquiring a connection: %w", ErrUnavailable, err)
 	}
 	defer conn.Release()

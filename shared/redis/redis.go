@@ -21,11 +21,17 @@ import (
 // ErrDown is what commands return, without being sent, for a second after Redis failed.
 var ErrDown = errors.New("redis is down: not asked")
 
-const coolDown = time.Second
+const (
+	coolDown  = time.Second
+	loginTime = 2 * time.Second // to find out what to log in with
+)
 
 // Open makes a client for url (redis:// or rediss://). It does not connect, so it fails only for a URL that
 // cannot be read.
-func Open(url string) (*redis.Client, error) {
+func Open(url string) (*redis.Client, error) { return OpenAs(url, nil) }
+
+// OpenAs is Open with a login that may change; nil is the URL's own.
+func OpenAs(url string, login *Login) (*redis.Client, error) {
 	options, err := redis.ParseURL(url)
 	if err != nil {
 		// The parser's message may quote the URL, password and all.
@@ -40,6 +46,9 @@ func Open(url string) (*redis.Client, error) {
 	options.PoolSize = 32
 	options.MinIdleConns = 1
 	options.ContextTimeoutEnabled = true
+	if login != nil {
+		options.StreamingCredentialsProvider = login
+	}
 	silence()
 	client := redis.NewClient(options)
 	client.AddHook(tracer{})

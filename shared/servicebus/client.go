@@ -10,9 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 )
 
@@ -28,54 +29,70 @@ const (
 // Options say where the broker is. ConnectionString rules when both are set.
 type Options struct {
 	ConnectionString string
-	Namespace        string // fully qualified: <name>.servicebus.windows.net
-	ClientID         string // of a user-assigned identity; "" is the system-assigned one
+	Namespace        string                 // fully qualified: <name>.servicebus.windows.net
+	Credential       azcore.TokenCredential // with a Namespace
 }
 
 // Client is one connection to a namespace, made when it is first needed.
 type Client struct {
-	client *azservicebus.Client
+	client atomic.Pointer[azservicebus.Client]
+}
+
+// clientOptions are of every connection. The client's own retries are few and quick: the outbox and the sweep repeat
+// what failed, with the database telling them what is left, and a long retry would only hold their transactions open.
+func clientOptions() *azservicebus.ClientOptions {
+	return &azservicebus.ClientOptions{RetryOptions: azservicebus.RetryOptions{
+		MaxRetries: 1, RetryDelay: 100 * time.Millisecond, MaxRetryDelay: time.Second,
+	}}
 }
 
 // Open makes a client. It does not connect, so it fails only for options that cannot be read.
 func Open(o Options) (*Client, error) {
-	// The client's own retries are few and quick: the outbox and the sweep repeat what failed, with the database
-	// telling them what is left, and a long retry would only hold their transactions open.
-	options := &azservicebus.ClientOptions{RetryOptions: azservicebus.RetryOptions{
-		MaxRetries: 1, RetryDelay: 100 * time.Millisecond, MaxRetryDelay: time.Second,
-	}}
+	c := &Client{}
 	switch {
 	case o.ConnectionString != "":
-		client, err := azservicebus.NewClientFromConnectionString(o.ConnectionString, options)
-		if err != nil {
-			// The parser's message may quote the string, key and all.
-			return nil, errors.New("SERVICEBUS_CONNECTION is not a Service Bus connection string (Endpoint=sb://...;SharedAccessKeyName=...;SharedAccessKey=...)")
-		}
-		return &Client{client}, nil
+		return c, c.Use(o.ConnectionString)
 	case o.Namespace != "":
 		if strings.Contains(o.Namespace, "/") {
 			return nil, errors.New("SERVICEBUS_CONNECTION__fullyQualifiedNamespace is a host name like shop.servicebus.windows.net, without scheme or path")
 		}
-		identity := &azidentity.ManagedIdentityCredentialOptions{}
-		if o.ClientID != "" {
-			identity.ID = azidentity.ClientID(o.ClientID)
+		if o.Credential == nil {
+			return nil, errors.New("SERVICEBUS_CONNECTION__fullyQualifiedNamespace needs an identity")
 		}
-		credential, err := azidentity.NewManagedIdentityCredential(identity)
-		if err != nil {
-			return nil, fmt.Errorf("SERVICEBUS_CONNECTION__clientId: %w", err)
-		}
-		client, err := azservicebus.NewClient(o.Namespace, credential, options)
+		client, err := azservicebus.NewClient(o.Namespace, o.Credential, clientOptions())
 		if err != nil {
 			return nil, fmt.Errorf("SERVICEBUS_CONNECTION__fullyQualifiedNamespace: %w", err)
 		}
-		return &Client{client}, nil
+		c.client.Store(client)
+		return c, nil
 	}
 	return nil, errors.New("neither SERVICEBUS_CONNECTION nor SERVICEBUS_CONNECTION__fullyQualifiedNamespace is set")
 }
 
+// grace is how long a connection stays open beside its successor, for what is being sent on it.
+const grace = 30 * time.Second
+
+// Use connects with another connection string from here on, as after the rotation of its key. Senders go over with their
+// next batch.
+func (c *Client) Use(connectionString string) error {
+	client, err := azservicebus.NewClientFromConnectionString(connectionString, clientOptions())
+	if err != nil {
+		// The parser's message may quote the string, key and all.
+		return errors.New("SERVICEBUS_CONNECTION is not a Service Bus connection string (Endpoint=sb://...;SharedAccessKeyName=...;SharedAccessKey=...)")
+	}
+	if old := c.client.Swap(client); old != nil {
+		time.AfterFunc(grace, func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_ = old.Close(ctx) // nobody uses it any more
+		})
+	}
+	return nil
+}
+
 // Close ends the connection and every sender's link.
 func (c *Client) Close(ctx context.Context) error {
-	if err := c.client.Close(ctx); err != nil {
+	if err := c.client.Load().Close(ctx); err != nil {
 		return fmt.Errorf("closing the connection to Service Bus: %w", err)
 	}
 	return nil

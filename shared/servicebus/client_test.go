@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	standin "github.com/company/order-catalog-service/infra/local/servicebus"
+	"github.com/company/order-catalog-service/shared/secrets"
 	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/tests/kit"
 )
@@ -31,11 +32,31 @@ func TestOpenByIdentityNeedsNoNetwork(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, id := range []string{"", "11111111-2222-3333-4444-555555555555"} {
-		client, err := servicebus.Open(servicebus.Options{Namespace: "nowhere.invalid", ClientID: id})
-		require.NoError(t, err)
-		_ = client.Close(ctx)
-	}
+	identity, err := secrets.Identity("11111111-2222-3333-4444-555555555555")
+	require.NoError(t, err)
+	client, err := servicebus.Open(servicebus.Options{Namespace: "nowhere.invalid", Credential: identity})
+	require.NoError(t, err)
+	_ = client.Close(ctx)
+	_, err = servicebus.Open(servicebus.Options{Namespace: "nowhere.invalid"})
+	require.ErrorContains(t, err, "needs an identity")
+}
+
+// After a rotation the next batch goes over the new connection, and what was on its way on the old one is not lost.
+func TestUseGoesOverToAnotherConnection(t *testing.T) {
+	t.Parallel()
+	first, second := kit.NewBroker(t), kit.NewBroker(t)
+	client := first.Client(t)
+	s := client.Sender(servicebus.TopicOrderEvents)
+	_, err := s.Send(t.Context(), messages(1))
+	require.NoError(t, err)
+	require.ErrorContains(t, client.Use("hush-hush"), "SERVICEBUS_CONNECTION")
+	_, err = s.Send(t.Context(), messages(1))
+	require.NoError(t, err, "what can't be used leaves all as it was")
+	require.NoError(t, client.Use(second.Connection))
+	_, err = s.Send(t.Context(), messages(1, 1))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"0"}, subjects(t, first, 1), "once: the second had its id")
+	assert.Equal(t, []string{"0", "1"}, subjects(t, second, 2))
 }
 
 func messages(sizes ...int) (list []servicebus.Message) {

@@ -56,15 +56,16 @@ func (m Message) encode() *azservicebus.Message {
 
 // Sender sends to one queue or topic. Several goroutines may use it; each Send keeps the order of its messages.
 type Sender struct {
-	client *azservicebus.Client
+	client *Client
 	entity string
 
 	mu   sync.Mutex
 	link *azservicebus.Sender
+	of   *azservicebus.Client // whose link it is
 }
 
 // Sender makes the sender of an entity. It connects when it first sends.
-func (c *Client) Sender(entity string) *Sender { return &Sender{client: c.client, entity: entity} }
+func (c *Client) Sender(entity string) *Sender { return &Sender{client: c, entity: entity} }
 
 // Send sends messages in order, in as few batches as their sizes allow. It returns how many of them, from the
 // first, the broker has. When that is not all of them, err says why the next one was not sent: ErrRefused when
@@ -123,12 +124,12 @@ func (s *Sender) sendBatch(ctx context.Context, messages []Message) (sent int, e
 func (s *Sender) open() (*azservicebus.Sender, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.link == nil {
-		link, err := s.client.NewSender(s.entity, nil)
+	if now := s.client.client.Load(); s.link == nil || s.of != now {
+		link, err := now.NewSender(s.entity, nil)
 		if err != nil {
 			return nil, fmt.Errorf("opening a link: %w", err)
 		}
-		s.link = link
+		s.link, s.of = link, now
 	}
 	return s.link, nil
 }

@@ -32,6 +32,16 @@ type Database struct {
 
 var databases atomic.Int64
 
+// server is the URL of the server's superuser.
+func server(t testing.TB) string {
+	t.Helper()
+	url := os.Getenv("TEST_DATABASE_URL")
+	if url == "" {
+		t.Fatal("TEST_DATABASE_URL is not set: run `make test`, or `go run ./infra/local services -- go test ./...`")
+	}
+	return url
+}
+
 // NewDatabase clones a migrated template for the test and drops the clone after it.
 func NewDatabase(t testing.TB) *Database {
 	t.Helper()
@@ -53,10 +63,7 @@ func NewEmptyDatabase(t testing.TB) *Database {
 // create makes a database from a template, which it asks for once it is connected.
 func create(t testing.TB, template func(admin *pgx.Conn, server string) string) *Database {
 	t.Helper()
-	server := os.Getenv("TEST_DATABASE_URL")
-	if server == "" {
-		t.Fatal("TEST_DATABASE_URL is not set: run `make test`, or `go run ./infra/local services -- go test ./...`")
-	}
+	server := server(t)
 	ctx := context.Background()
 	admin, err := pgx.Connect(ctx, server)
 	require.NoError(t, err)
