@@ -14,7 +14,7 @@ import (
 )
 
 // stale are endpoints with something that is not sealed under the key whose prefix is $1.
-const stale = `secret IS NOT NULL AND (substr(secret, 1, length($1)) <> $1 OR substr(previous_secret, 1, length($1)) <> $1)`
+const stale = `secret IS NOT NULL AND (substr(secret, 1, length($1::bytea)) <> $1 OR substr(previous_secret, 1, length($1)) <> $1)`
 
 // Rekey seals the secrets of endpoints anew, under the key that the box seals with now. What is done and what is left is
 // in the rows themselves: it may be stopped anywhere and started again, twice at once, and beside the service.

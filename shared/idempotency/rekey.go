@@ -16,7 +16,7 @@ const (
 	// with one of two bytes that no other body begins with.
 	staleSQL = `/* Idempotency.Stale */
 SELECT digest, body FROM idempotency_keys
-WHERE digest >= $1 AND digest < $2 AND substr(body, 1, 1) IN ('\x01', '\x02') AND substr(body, 1, length($3)) <> $3`
+WHERE digest >= $1 AND digest < $2 AND substr(body, 1, 1) IN ('\x01', '\x02') AND substr(body, 1, length($3::bytea)) <> $3`
 
 	// resealSQL changes rows only as they were read: one that was purged or used anew meanwhile is not ours any more.
 	resealSQL = `/* Idempotency.Reseal */

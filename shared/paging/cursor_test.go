@@ -87,3 +87,20 @@ func FuzzDecodeCursor(f *testing.F) {
 		}
 	})
 }
+
+// A codec changes its keys while cursors of the old one are out.
+func TestACodecFollowsARotation(t *testing.T) {
+	t.Parallel()
+	c := paging.NewCodec([]byte("old"))
+	cursor, err := c.Encode("list", 7)
+	require.NoError(t, err)
+	c.Use([]byte("new"), []byte("old"))
+	var at int
+	require.NoError(t, c.Decode("list", cursor, &at))
+	assert.Equal(t, 7, at)
+	fresh, err := c.Encode("list", 8)
+	require.NoError(t, err)
+	require.NoError(t, paging.NewCodec([]byte("new")).Decode("list", fresh, &at))
+	c.Use([]byte("new"))
+	assert.ErrorIs(t, c.Decode("list", cursor, &at), paging.ErrBadCursor)
+}

@@ -105,9 +105,6 @@ func (b *Box) KeyID() string { return hex.EncodeToString(b.Prefix()[1:]) }
 // Current tells whether a value is sealed under the key that seals now.
 func (b *Box) Current(sealed []byte) bool { return bytes.HasPrefix(sealed, b.Prefix()) }
 
-// IsSealed tells a sealed value from text: no text that we store begins like one.
-func IsSealed(b []byte) bool { return len(b) > 0 && (b[0] == formWithID || b[0] == formWithoutID) }
-
 func (k key) prefix() []byte { return append([]byte{formWithID}, k.id[:]...) }
 
 // Seal encrypts plain for the row that owner names; Open needs the same owner.

@@ -32,6 +32,7 @@ type API struct {
 	Keys    *idempotency.Store
 	Cursors *paging.Codec
 	Box     *secretbox.Box // of the endpoints' secrets
+	Answers *secretbox.Box // of stored answers
 	Redis   *redis.Client
 	Mini    *miniredis.Miniredis // the server behind Redis
 	issuer  *issuer.Issuer
@@ -69,18 +70,19 @@ func NewAPIOn(t testing.TB, d *Database, sibling *API) *API {
 		Ready: func(context.Context) error { return nil }, Deadline: 15 * time.Second,
 	})
 	require.NoError(t, err)
-	answers, err := secretbox.New("stored answers", []byte(boxesOpenWith))
+	a.Answers, err = secretbox.New("stored answers", []byte(BoxesOpenWith))
 	require.NoError(t, err)
-	a.Box, err = secretbox.New("webhook endpoints", []byte(boxesOpenWith))
+	a.Box, err = secretbox.New("webhook endpoints", []byte(BoxesOpenWith))
 	require.NoError(t, err)
 	lane, err := sharedredis.NewLane(a.Redis)
 	require.NoError(t, err)
-	a.Keys, err = idempotency.New(idempotency.Options{Pools: a.Pools, Lane: lane, Box: answers, Timeout: 10 * time.Second})
+	a.Keys, err = idempotency.New(idempotency.Options{Pools: a.Pools, Lane: lane, Box: a.Answers, Timeout: 10 * time.Second})
 	require.NoError(t, err)
 	return a
 }
 
-const boxesOpenWith = "what opens the boxes of every test"
+// BoxesOpenWith is the secret of the boxes of all tests.
+const BoxesOpenWith = "what opens the boxes of every test"
 
 // testWriter puts log lines into the test's output.
 type testWriter struct{ t testing.TB }
