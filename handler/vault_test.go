@@ -40,11 +40,7 @@ func newVault(t *testing.T) *vaulted {
 	t.Helper()
 	v := &vaulted{Azure: kit.NewAzure(t), db: kit.NewDatabase(t), redis: kit.NewRedis(t), broker: kit.NewBroker(t)}
 	v.login = v.db.Login(t, "first-password")
-	options, err := redis.ParseURL(v.redis)
-	require.NoError(t, err)
-	client := redis.NewClient(options)
-	defer func() { _ = client.Close() }()
-	require.NoError(t, client.ConfigSet(t.Context(), "requirepass", "access-key").Err())
+	require.NoError(t, v.operator(t, "").ConfigSet(t.Context(), "requirepass", "access-key").Err())
 	then := time.Now().Add(-time.Hour)
 	v.SetAt(secrets.PostgreSQL, v.withPassword(t, "first-password"), then)
 	v.SetAt(secrets.Redis, "access-key", then)
@@ -52,6 +48,17 @@ func newVault(t *testing.T) *vaulted {
 	v.SetAt(secrets.JWTSigningKey, oldSecret, then)
 	v.SetAt(secrets.WebhookSecret, oldSecret, then)
 	return v
+}
+
+// operator is a client of the Redis for the test's own commands.
+func (v *vaulted) operator(t *testing.T, password string) *redis.Client {
+	t.Helper()
+	options, err := redis.ParseURL(v.redis)
+	require.NoError(t, err)
+	options.Password = password
+	client := redis.NewClient(options)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
 }
 
 func (v *vaulted) withPassword(t *testing.T, password string) string {
@@ -104,6 +111,17 @@ func TestAProcessLivesOnTheVault(t *testing.T) {
 	v.Set(secrets.PostgreSQL, v.withPassword(t, "second-password"))
 	require.Eventually(t, func() bool { return s.pools.Reads.Ping(ctx) == nil }, 9*time.Second, 20*time.Millisecond)
 	require.NoError(t, s.pools.Orders.Ping(ctx), "who was in stays in")
+
+	// Who is in brings the new key; who comes does too.
+	client := v.operator(t, "access-key")
+	require.NoError(t, client.ConfigSet(ctx, "requirepass", "second-key").Err())
+	v.Set(secrets.Redis, "second-key")
+	require.Eventually(t, func() bool {
+		a.store.Hurry()
+		return a.store.Get(secrets.Redis) == "second-key"
+	}, 30*time.Second, 50*time.Millisecond)
+	require.NoError(t, client.Do(ctx, "CLIENT", "KILL", "SKIPME", "yes", "TYPE", "normal").Err())
+	require.Eventually(t, func() bool { return s.redis.Ping(ctx).Err() == nil }, 10*time.Second, 50*time.Millisecond)
 
 	v.Set(secrets.JWTSigningKey, newSecret)
 	elsewhere := kit.NewBroker(t)

@@ -47,7 +47,9 @@ func clientOptions() *azservicebus.ClientOptions {
 }
 
 // Open makes a client. It does not connect, so it fails only for options that cannot be read.
-func Open(o Options) (*Client, error) {
+func Open(o Options) (*Client, error) { return open(o, clientOptions()) }
+
+func open(o Options, options *azservicebus.ClientOptions) (*Client, error) {
 	c := &Client{}
 	switch {
 	case o.ConnectionString != "":
@@ -59,7 +61,7 @@ func Open(o Options) (*Client, error) {
 		if o.Credential == nil {
 			return nil, errors.New("SERVICEBUS_CONNECTION__fullyQualifiedNamespace needs an identity")
 		}
-		client, err := azservicebus.NewClient(o.Namespace, o.Credential, clientOptions())
+		client, err := azservicebus.NewClient(o.Namespace, o.Credential, options)
 		if err != nil {
 			return nil, fmt.Errorf("SERVICEBUS_CONNECTION__fullyQualifiedNamespace: %w", err)
 		}

@@ -2,6 +2,10 @@ package servicebus_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -39,6 +43,48 @@ func TestOpenByIdentityNeedsNoNetwork(t *testing.T) {
 	_ = client.Close(ctx)
 	_, err = servicebus.Open(servicebus.Options{Namespace: "nowhere.invalid"})
 	require.ErrorContains(t, err, "needs an identity")
+}
+
+// The identity's token opens the way, over TLS, as a shared key does.
+func TestSendByIdentity(t *testing.T) {
+	a := kit.NewAzure(t)
+	broker, err := standin.New(standin.Options{})
+	require.NoError(t, err)
+	require.NoError(t, broker.LoadConfig(standin.ServiceEntities()))
+	// The test server's certificate is for *.example.com.
+	certified := httptest.NewUnstartedServer(nil)
+	certified.StartTLS()
+	defer certified.Close()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", certified.TLS)
+	require.NoError(t, err)
+	served := make(chan error, 1)
+	go func() { served <- broker.Serve(l) }()
+	defer func() {
+		require.NoError(t, broker.Close())
+		require.NoError(t, <-served)
+	}()
+	identity, err := secrets.Identity(a.ClientID)
+	require.NoError(t, err)
+	trust := x509.NewCertPool()
+	trust.AddCert(certified.Certificate())
+	client, err := servicebus.OpenAt(servicebus.Options{Namespace: "shop.example.com", Credential: identity}, l.Addr().String(), &tls.Config{RootCAs: trust, ServerName: "shop.example.com"})
+	require.NoError(t, err)
+	defer func() { _ = client.Close(context.Background()) }()
+	sent, err := client.Sender(servicebus.TopicOrderEvents).Send(t.Context(), messages(1, 1))
+	require.NoError(t, err)
+	assert.Equal(t, 2, sent)
+	_, resources := a.Log()
+	assert.Contains(t, resources, "https://servicebus.azure.net/")
+	depth, _ := broker.Depth(servicebus.TopicOrderEvents + "/Subscriptions/" + servicebus.SubscriptionWebhooks)
+	assert.Equal(t, 2, depth.Active)
+	a.FaultIdentity(kit.Refuse(http.StatusBadRequest, "x", "No User Assigned or Delegated Managed Identity found"))
+	other, err := secrets.Identity("99999999-2222-3333-4444-555555555555")
+	require.NoError(t, err)
+	refused, err := servicebus.OpenAt(servicebus.Options{Namespace: "shop.example.com", Credential: other}, l.Addr().String(), &tls.Config{RootCAs: trust, ServerName: "shop.example.com"})
+	require.NoError(t, err)
+	defer func() { _ = refused.Close(context.Background()) }()
+	_, err = refused.Sender(servicebus.TopicOrderEvents).Send(t.Context(), messages(1))
+	require.ErrorContains(t, err, "No User Assigned")
 }
 
 // After a rotation the next batch goes over the new connection, and what was on its way on the old one is not lost.
