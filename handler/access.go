@@ -43,9 +43,15 @@ type access struct {
 // is the usual one.
 func open(ctx context.Context, c config, logger *slog.Logger, transport policy.Transporter) (*access, error) {
 	a := &access{config: c}
-	identity, err := secrets.Identity(c.AzureClientID)
-	if err != nil {
-		return nil, err
+	busByIdentity := c.ServiceBus == "" && c.ServiceBusNamespace != ""
+	var (
+		identity azcore.TokenCredential
+		err      error
+	)
+	if c.KeyVaultURL != "" || c.DatabaseIdentity || c.RedisIdentity || busByIdentity {
+		if identity, err = secrets.Identity(c.AzureClientID); err != nil {
+			return nil, err
+		}
 	}
 	if c.DatabaseIdentity {
 		a.database = secrets.NewTokens(identity, secrets.ScopePostgreSQL, logger)
@@ -53,7 +59,7 @@ func open(ctx context.Context, c config, logger *slog.Logger, transport policy.T
 	if c.RedisIdentity {
 		a.redis = secrets.NewTokens(identity, secrets.ScopeRedis, logger)
 	}
-	if c.ServiceBus == "" && c.ServiceBusNamespace != "" {
+	if busByIdentity {
 		a.bus = identity
 		if c.ServiceBusClientID != "" {
 			if a.bus, err = secrets.Identity(c.ServiceBusClientID); err != nil {
