@@ -46,7 +46,7 @@ func rotate(ctx context.Context, arguments []string, environment map[string]stri
 	dry := flags.Bool("dry-run", false, "only say what is to be done")
 	actor := flags.String("actor", whoami(), "whom the audit log names")
 	flags.Usage = func() {
-		fmt.Fprint(out, rotateHelp)
+		_, _ = fmt.Fprint(out, rotateHelp)
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(arguments); err != nil {

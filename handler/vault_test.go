@@ -30,10 +30,10 @@ const (
 // vaulted is a vault with all that a process needs and the stores that it leads to.
 type vaulted struct {
 	*kit.Azure
-	db         *kit.Database
-	login      string // without the password
-	redis, bus string
-	broker     *kit.Broker
+	db     *kit.Database
+	login  string // without the password
+	redis  string
+	broker *kit.Broker
 }
 
 func newVault(t *testing.T) *vaulted {

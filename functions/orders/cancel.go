@@ -21,7 +21,7 @@ func (o *Orders) Cancel(ctx context.Context, id uuid.UUID, reason string, caller
 	return o.Keys.Guard(ctx, key, func(ctx context.Context) (rest.Answer, time.Duration, error) {
 		c := cancellation{
 			job: o.job(ctx, key), reason: reason, admin: caller.Admin(),
-			entry: audit.By(ctx, audit.Entry{Who: caller, Action: audit.OrderCancelled, Target: id.String()}),
+			by: audit.By(ctx, audit.Entry{Who: caller}),
 		}
 		err := o.Pools.Orders.Do(ctx, func(conn *pgx.Conn) (err error) {
 			c.order, err = one(ctx, conn, readSQL, id)
@@ -55,7 +55,7 @@ type cancellation struct {
 	order  *Order
 	reason string
 	admin  bool
-	entry  audit.Entry // who cancels, for the audit log
+	by     audit.Entry // who cancels, in which request
 }
 
 func (c *cancellation) kind() kind { return cancelling }
@@ -95,8 +95,9 @@ func (c *cancellation) decide(d *plan, s *situation, _ int64) (idempotency.Answe
 	answer := orderAnswer(http.StatusOK, order)
 	s.orders[order.ID] = standing{order.Status, order.version}
 	d.cancelled = append(d.cancelled, order)
-	entry := c.entry
-	entry.Details = map[string]any{"orderNumber": order.OrderNumber, "customerId": order.CustomerID, "was": at.status, "asAdmin": order.customer != c.entry.Who.Key()}
+	entry := c.by
+	entry.Action, entry.Target = audit.OrderCancelled, order.ID.String()
+	entry.Details = map[string]any{"orderNumber": order.OrderNumber, "customerId": order.CustomerID, "was": at.status, "asAdmin": order.customer != c.by.Who.Key()}
 	d.audit = append(d.audit, entry)
 	d.events = append(d.events, c.event(order, events.OrderCancelled, answer, s.now))
 	for _, line := range order.Lines {

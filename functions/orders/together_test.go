@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/company/order-catalog-service/shared/audit"
+	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/events"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/tests/kit"
@@ -55,7 +57,7 @@ func (b *bench) order(product uuid.UUID, units int) *placement {
 // back is a cancellation of a placed order, as it is read before the lane.
 func (b *bench) back(t *testing.T, id uuid.UUID) *cancellation {
 	t.Helper()
-	c := &cancellation{job: b.job("cancel-order"), reason: "no"}
+	c := &cancellation{job: b.job("cancel-order"), reason: "no", by: audit.Entry{Who: auth.Identity{Subject: "ada"}}}
 	require.NoError(t, b.API.Pools.Orders.Do(t.Context(), func(conn *pgx.Conn) (err error) {
 		c.order, err = one(t.Context(), conn, readSQL, id)
 		return err

@@ -118,6 +118,7 @@ type act struct {
 
 func onEndpoint(method, path string, body any) func(*testing.T, *office) (kit.Call, string) {
 	return func(t *testing.T, o *office) (kit.Call, string) {
+		t.Helper()
 		id := o.endpoint(t)
 		return kit.Call{Method: method, Path: "/api/v1/webhooks/" + id + path, Body: body}, id
 	}
@@ -125,6 +126,7 @@ func onEndpoint(method, path string, body any) func(*testing.T, *office) (kit.Ca
 
 func onOrder(method, path string, body any) func(*testing.T, *office) (kit.Call, string) {
 	return func(t *testing.T, o *office) (kit.Call, string) {
+		t.Helper()
 		id := o.order(t)
 		return kit.Call{Method: method, Path: "/api/v1/orders/" + id + path, Body: body}, id
 	}
@@ -143,6 +145,7 @@ var acts = map[string]act{
 	"cancel-order":   {audit.OrderCancelled, onOrder(http.MethodPatch, "/cancel", map[string]any{"reason": "no"}), `{"was": "Pending", "customerId": "boss", "asAdmin": false}`},
 	"confirm-order":  {audit.OrderConfirmed, onOrder(http.MethodPost, "/confirm", nil), `{}`},
 	"change-product": {audit.ProductChanged, func(t *testing.T, o *office) (kit.Call, string) {
+		t.Helper()
 		path := "/api/v1/products/" + o.Product(t, 1).String()
 		etag := o.must(t, kit.Call{Method: http.MethodGet, Path: path}).Header.Get("ETag")
 		return kit.Call{
@@ -151,16 +154,19 @@ var acts = map[string]act{
 		}, path[len("/api/v1/products/"):]
 	}, `{"changed": ["price"], "priceBefore": {"amount": "19.99", "currency": "USD"}, "priceAfter": {"amount": "5.00", "currency": "USD"}}`},
 	"adjust-stock": {audit.StockAdjusted, func(t *testing.T, o *office) (kit.Call, string) {
+		t.Helper()
 		id := o.Product(t, 1).String()
 		return kit.Call{Method: http.MethodPost, Path: "/api/v1/products/" + id + "/stock-adjustments", Body: map[string]any{"delta": 4, "reason": "counted"}}, id
 	}, `{"delta": 4, "reason": "counted", "available": 5}`},
 	"redrive-dead-letter": {audit.DeadLetterRedriven, func(t *testing.T, o *office) (kit.Call, string) {
+		t.Helper()
 		m := servicebus.Received{MessageID: "m", SequenceNumber: 1, Body: []byte("x")}
 		require.NoError(t, o.ops.Record(t.Context(), servicebus.QueueWebhookDelivery, []servicebus.Received{m}))
 		id := kit.One[string](t, o.Database, `SELECT id::text FROM dead_letters`)
 		return kit.Call{Method: http.MethodPost, Path: "/api/v1/ops/dead-letters/" + id + "/redrive"}, id
 	}, `{"entity": "webhook-deliveries", "messageId": "m"}`},
 	"release-parked-events": {audit.ParkedReleased, func(t *testing.T, o *office) (kit.Call, string) {
+		t.Helper()
 		id := uuid.NewString()
 		o.Exec(t, `INSERT INTO outbox_parked (id, shard, aggregate_type, aggregate_id, sequence, type, payload, occurred_at, reason)
 			VALUES (gen_random_uuid(), 1, 'order', $1, 1, 'order.created.v1', 'x', now(), 'no')`, id)
