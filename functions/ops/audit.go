@@ -23,7 +23,7 @@ type AuditEntry struct {
 	ID      uuid.UUID       `json:"id"`
 	At      time.Time       `json:"at"`
 	Actor   string          `json:"actor" doc:"Subject of the token that it was done with"`
-	Issuer  string          `json:"issuer,omitempty" doc:"Who vouched for the actor, when not the first issuer configured; command is somebody at a shell"`
+	Issuer  string          `json:"issuer,omitempty" doc:"Alias of the issuer that vouched for the actor; command is somebody at a shell"`
 	Action  string          `json:"action" example:"order.cancelled"`
 	Target  string          `json:"target" doc:"Id of what it was done to"`
 	Request string          `json:"request,omitempty" doc:"X-Correlation-ID of the request"`

@@ -11,7 +11,7 @@ $$;
 
 -- Who did what, to what, when: one row in the transaction of each act, so that there is none without its act and no
 -- act without one. Partitioned by the month of the id, like orders.
--- issuer and subject are the token's; issuer '' is the first one configured, 'command' somebody at a shell.
+-- issuer and subject are the token's; issuer is the alias, '' the issuer without one, 'command' somebody at a shell.
 CREATE TABLE audit_log (
     id      uuid        NOT NULL DEFAULT uuidv7_now() PRIMARY KEY,
     at      timestamptz NOT NULL DEFAULT clock_timestamp(),
