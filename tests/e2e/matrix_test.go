@@ -70,6 +70,7 @@ var rights = map[string]right{
 	"redrive-dead-letter":   {"", "admin", everyones, 404, post("/api/v1/ops/dead-letters/"+uuid.Nil.String()+"/redrive", nil)},
 	"list-parked-events":    {"", "admin", everyones, 200, get("/api/v1/ops/parked-events")},
 	"release-parked-events": {"", "admin", everyones, 404, post("/api/v1/ops/parked-events/"+uuid.Nil.String()+"/release", nil)},
+	"list-audit-log":        {"", "admin", everyones, 200, get("/api/v1/ops/audit")},
 
 	"register-webhook":        {"webhook:manage", "admin", everyones, 201, post("/api/v1/webhooks/register", map[string]any{"url": "http://127.0.0.1:9/hook", "events": []string{"order.created.v1"}})},
 	"list-webhooks":           {"webhook:manage", "", ownOrAdmin, 200, get("/api/v1/webhooks")},
