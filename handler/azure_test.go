@@ -11,8 +11,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // TestTheSettingsInAzureAreGoodOnes starts the service, as far as it goes without Azure, with the settings that Bicep
@@ -41,12 +39,11 @@ func TestTheSettingsInAzureAreGoodOnes(t *testing.T) {
 			}
 			c, err := load(settings)
 			require.NoError(t, err, r.Name)
-			s, err := wire(t.Context(), c, &telemetry.Telemetry{Logger: slog.New(slog.DiscardHandler)})
-			require.NoError(t, err, r.Name)
+			s := connected(t, c, slog.New(slog.DiscardHandler))
 			t.Cleanup(s.close)
 			assert.NotNil(t, s.redis)
 			assert.NotContains(t, string(c.DatabaseURL), ":@", "nobody has a password")
-			assert.Contains(t, c.MigrationsDatabaseURL, "role%3Dorders_owner")
+			assert.Contains(t, string(c.MigrationsDatabaseURL), "role%3Dorders_owner")
 		}
 		assert.Equal(t, map[string]int{"dev": 2, "staging": 2, "prod": 3}[environment], apps)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/company/order-catalog-service/shared/secretbox"
 	"github.com/company/order-catalog-service/shared/secrets"
 	"github.com/company/order-catalog-service/shared/servicebus"
+	"github.com/company/order-catalog-service/shared/telemetry"
 	"github.com/company/order-catalog-service/tests/kit"
 )
 
@@ -91,7 +92,7 @@ func (v *vaulted) open(t *testing.T, c config) *access {
 func TestAProcessLivesOnTheVault(t *testing.T) {
 	v := newVault(t)
 	a := v.open(t, v.config(t))
-	s, err := wire(t.Context(), a.config, a, slog.New(slog.DiscardHandler))
+	s, err := wire(t.Context(), a.config, a, &telemetry.Telemetry{Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	defer s.close()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -167,7 +168,7 @@ func TestAnIdentityNeedsNoConnectionSecrets(t *testing.T) {
 	token, err := a.database.Get(t.Context())
 	require.NoError(t, err)
 	v.db.SetPassword(t, v.login, token)
-	s, err := wire(t.Context(), c, a, slog.New(slog.DiscardHandler))
+	s, err := wire(t.Context(), c, a, &telemetry.Telemetry{Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	defer s.close()
 	require.NoError(t, s.pools.Orders.Ping(t.Context()))

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/company/order-catalog-service/shared/audit"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/rest"
 )
@@ -111,6 +112,9 @@ func (o *Ops) set(ctx context.Context, name string, on bool, who string, key ide
 		s, err := pgx.CollectExactlyOneRow(rows, scanSwitch)
 		if err != nil {
 			return rest.Answer{}, fmt.Errorf("setting a switch: %w", err)
+		}
+		if err := audit.Write(ctx, tx, audit.Entry{Action: audit.SwitchTurned, Target: name, Details: map[string]any{"on": on}}); err != nil {
+			return rest.Answer{}, err
 		}
 		s.Title = o.Switches[name].Title
 		return rest.JSON(http.StatusOK, s)

@@ -36,6 +36,7 @@ const (
 	StockAdjusted         Action = "product.stock_adjusted"
 	DeadLetterRedriven    Action = "dead_letter.redriven"
 	ParkedReleased        Action = "parked_events.released"
+	SwitchTurned          Action = "switch.turned"
 	KeysRotated           Action = "keys.rotated"
 )
 

@@ -51,10 +51,12 @@ func open(t *testing.T) *office {
 		Send: func(context.Context, []servicebus.Message) (int, error) { return 0, nil },
 	})
 	require.NoError(t, err)
-	o.ops = ops.New(ops.Options{
+	o.ops, err = ops.New(ops.Options{
 		API: o.REST, Pools: o.Pools, Keys: o.Keys, Cursors: o.Cursors, Nudge: nudge,
-		Senders: map[string]*servicebus.Sender{servicebus.QueueWebhookDelivery: kit.NewBroker(t).Client(t).Sender(servicebus.QueueWebhookDelivery)},
+		Senders:  map[string]*servicebus.Sender{servicebus.QueueWebhookDelivery: kit.NewBroker(t).Client(t).Sender(servicebus.QueueWebhookDelivery)},
+		Switches: map[string]ops.Switch{"test": {Title: "Nothing", Turn: func(bool) {}}}, Logger: logger, Metrics: http.NotFoundHandler(),
 	})
+	require.NoError(t, err)
 	client := egress.New(egress.Options{AllowLoopback: true})
 	t.Cleanup(client.Close)
 	_, err = webhooks.New(webhooks.Options{
@@ -172,6 +174,9 @@ var acts = map[string]act{
 			VALUES (gen_random_uuid(), 1, 'order', $1, 1, 'order.created.v1', 'x', now(), 'no')`, id)
 		return kit.Call{Method: http.MethodPost, Path: "/api/v1/ops/parked-events/" + id + "/release"}, id
 	}, `{"count": 1}`},
+	"set-switch": {audit.SwitchTurned, func(*testing.T, *office) (kit.Call, string) {
+		return kit.Call{Method: http.MethodPut, Path: "/api/v1/ops/switches/test", Body: map[string]any{"on": true}}, "test"
+	}, `{"on": true}`},
 }
 
 // everydayBusiness are the writes of customers to what is theirs: the order and the cart say themselves who made them.
