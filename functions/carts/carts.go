@@ -81,6 +81,8 @@ type createInput struct {
 	}
 }
 
+const createSQL = `/* Carts.Create */ INSERT INTO carts (id, customer_key, session_id) VALUES ($1, $2, $3)`
+
 func (c *Carts) create(ctx context.Context, in *createInput) (rest.Answer, error) {
 	call := rest.From(ctx)
 	return c.Keys.Do(ctx, call.Keyed(), func(ctx context.Context, tx pgx.Tx) (rest.Answer, error) {
@@ -89,8 +91,7 @@ func (c *Carts) create(ctx context.Context, in *createInput) (rest.Answer, error
 			return rest.Answer{}, fmt.Errorf("making a cart: %w", err)
 		}
 		cart := Cart{ID: postgres.NewID(now), SessionID: in.Body.SessionID, Items: []Item{}}
-		_, err := tx.Exec(ctx, `/* Carts.Create */ INSERT INTO carts (id, customer_key, session_id) VALUES ($1, $2, $3)`,
-			cart.ID, call.Caller.Key(), cart.SessionID)
+		_, err := tx.Exec(ctx, createSQL, cart.ID, call.Caller.Key(), cart.SessionID)
 		if err != nil {
 			return rest.Answer{}, fmt.Errorf("making a cart: %w", err)
 		}
@@ -132,21 +133,29 @@ ON CONFLICT (cart_id, product_id) DO UPDATE SET quantity = EXCLUDED.quantity`
 
 func (c *Carts) set(ctx context.Context, in *setInput) (rest.Answer, error) {
 	return c.edit(ctx, in.CartID, func(ctx context.Context, tx pgx.Tx, cart Cart) error {
-		var currency string
-		err := tx.QueryRow(ctx, `/* Carts.Product */ SELECT currency FROM products WHERE id = $1`, in.Body.ProductID).Scan(&currency)
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			return rest.Invalid("/productId", "there is no such product")
-		case err != nil:
-			return fmt.Errorf("looking for a product: %w", err)
-		case cart.TotalAmount != nil && cart.TotalAmount.Currency() != currency:
-			return rest.Invalid("/productId", "it is priced in %s, the cart in %s: one cart has one currency", currency, cart.TotalAmount.Currency())
-		case len(cart.Items) >= maxLines && !cart.has(in.Body.ProductID):
-			return rest.Invalid("/productId", "the cart is full: it holds %d products", maxLines)
+		if err := fits(ctx, tx, cart, in.Body.ProductID); err != nil {
+			return err
 		}
-		_, err = tx.Exec(ctx, setSQL, cart.ID, in.Body.ProductID, in.Body.Quantity)
+		_, err := tx.Exec(ctx, setSQL, cart.ID, in.Body.ProductID, in.Body.Quantity)
 		return err
 	})
+}
+
+// fits says why a product can't be in a cart.
+func fits(ctx context.Context, tx pgx.Tx, cart Cart, product uuid.UUID) error {
+	var currency string
+	err := tx.QueryRow(ctx, `/* Carts.Product */ SELECT currency FROM products WHERE id = $1`, product).Scan(&currency)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return rest.Invalid("/productId", "there is no such product")
+	case err != nil:
+		return fmt.Errorf("looking for a product: %w", err)
+	case cart.TotalAmount != nil && cart.TotalAmount.Currency() != currency:
+		return rest.Invalid("/productId", "it is priced in %s, the cart in %s: one cart has one currency", currency, cart.TotalAmount.Currency())
+	case len(cart.Items) >= maxLines && !cart.has(product):
+		return rest.Invalid("/productId", "the cart is full: it holds %d products", maxLines)
+	}
+	return nil
 }
 
 type removeInput struct {

@@ -4,7 +4,7 @@
 // (price, text, availability) locks the inventory row and raises it. It numbers the product's events and versions
 // its cache entry, so no two contents share a number.
 //
-// Read read.go (the cached path), list.go (keyset paging), change.go (how products change) and import.go.
+// Read read.go (the cached path), list.go (keyset paging), page.go (the same for GraphQL, in both directions), change.go (how products change) and import.go.
 package catalog
 
 import (
@@ -51,6 +51,7 @@ type Product struct {
 	Category    string      `json:"category"`
 	Price       money.Money `json:"price"`
 	IsAvailable bool        `json:"isAvailable" doc:"Whether at least one unit is in stock"`
+	Images      []string    `json:"images" doc:"URLs of pictures, the main one first"`
 
 	sequence int64
 }

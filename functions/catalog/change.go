@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,6 +34,7 @@ type changeInput struct {
 		Description *string      `json:"description,omitempty" maxLength:"4000"`
 		Category    *string      `json:"category,omitempty" minLength:"1" maxLength:"80"`
 		Price       *money.Money `json:"price,omitempty"`
+		Images      *[]string    `json:"images,omitempty" maxItems:"20"`
 	}
 }
 
@@ -38,6 +42,13 @@ type changeInput struct {
 func (c *Catalog) change(ctx context.Context, in *changeInput) (rest.Answer, error) {
 	if in.Body.Price != nil && in.Body.Price.Minor() < 0 {
 		return rest.Answer{}, rest.Invalid("/price/amount", "a price is not negative")
+	}
+	if in.Body.Images != nil {
+		for i, image := range *in.Body.Images {
+			if !isImage(image) {
+				return rest.Answer{}, rest.Invalid("/images/"+strconv.Itoa(i), "want an absolute http or https URL of up to 500 characters")
+			}
+		}
 	}
 	var changed map[uuid.UUID]int64
 	answer, err := c.Keys.Do(ctx, rest.From(ctx).Keyed(), func(ctx context.Context, tx pgx.Tx) (rest.Answer, error) {
@@ -57,7 +68,7 @@ func (c *Catalog) change(ctx context.Context, in *changeInput) (rest.Answer, err
 			return c.API.Refuse(ctx, unmet), nil
 		}
 		after := apply(before, in)
-		if after == before {
+		if same(after, before) {
 			return current, nil
 		}
 		changed = map[uuid.UUID]int64{after.ID: shelf.sequence + 1}
@@ -85,6 +96,9 @@ func apply(p Product, in *changeInput) Product {
 	if in.Body.Price != nil {
 		p.Price = *in.Body.Price
 	}
+	if in.Body.Images != nil {
+		p.Images = *in.Body.Images
+	}
 	return p
 }
 
@@ -99,6 +113,9 @@ func difference(before, after Product) map[string]any {
 			changed = append(changed, f.name)
 		}
 	}
+	if !slices.Equal(before.Images, after.Images) {
+		changed = append(changed, "images")
+	}
 	if before.Price != after.Price {
 		changed = append(changed, "price")
 		details["priceBefore"], details["priceAfter"] = before.Price, after.Price
@@ -107,11 +124,21 @@ func difference(before, after Product) map[string]any {
 	return details
 }
 
+func same(a, b Product) bool {
+	return a.Name == b.Name && a.Description == b.Description && a.Category == b.Category && a.Price == b.Price && slices.Equal(a.Images, b.Images)
+}
+
+// isImage tells whether a text may be shown as the address of a picture.
+func isImage(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && len(s) <= 500
+}
+
 // store writes a changed product, raises its sequence, and tells of a new price.
 func store(ctx context.Context, tx pgx.Tx, before, after Product, shelf shelf) error {
 	const update = `/* Catalog.Change */
-UPDATE products SET name = $2, description = $3, category = $4, price_minor = $5, currency = $6, updated_at = now() WHERE id = $1`
-	_, err := tx.Exec(ctx, update, after.ID, after.Name, after.Description, after.Category, after.Price.Minor(), after.Price.Currency())
+UPDATE products SET name = $2, description = $3, category = $4, price_minor = $5, currency = $6, images = $7, updated_at = now() WHERE id = $1`
+	_, err := tx.Exec(ctx, update, after.ID, after.Name, after.Description, after.Category, after.Price.Minor(), after.Price.Currency(), after.Images)
 	if err == nil {
 		_, err = tx.Exec(ctx, `/* Catalog.Bump */ UPDATE inventory SET sequence = sequence + 1 WHERE product_id = $1`, after.ID)
 	}

@@ -25,9 +25,11 @@ type Row struct {
 	SKU, Name, Description, Category string
 	Price                            money.Money
 	Stock                            int64
+	Images                           []string
 }
 
-// members are a file's columns, and the members of a JSON row.
+// members are a file's columns, and the members of a JSON row. One more may be there: images, URLs with blanks between
+// them; a product whose row has none keeps those that it has.
 var members = []string{"sku", "name", "description", "category", "price", "currency", "stock"}
 
 // maxMistakes is how many bad rows are named; a file of nothing else is one mistake.
@@ -72,7 +74,12 @@ func readCSV(r io.Reader) ([]Row, error) {
 			}
 			return nil, fmt.Errorf("reading the file: %w", err)
 		}
-		c.add(line, func(name string) string { return strings.TrimSpace(record[column[name]]) })
+		c.add(line, func(name string) string {
+			if at, ok := column[name]; ok {
+				return strings.TrimSpace(record[at])
+			}
+			return ""
+		})
 	}
 }
 
@@ -126,6 +133,12 @@ func (c *collector) add(line int, get func(string) string) {
 	if row.Stock, err = strconv.ParseInt(get("stock"), 10, 64); err != nil || row.Stock < 0 || row.Stock > 1_000_000_000 {
 		wrong = append(wrong, fmt.Sprintf("stock %q is not a whole number from 0 to 1000000000", get("stock")))
 	}
+	for _, image := range strings.Fields(get("images")) {
+		if row.Images = append(row.Images, image); !isImage(image) || len(row.Images) > 20 {
+			wrong = append(wrong, "images: want up to 20 absolute http or https URLs of up to 500 characters, with blanks between them")
+			break
+		}
+	}
 	if c.skus == nil {
 		c.skus = make(map[string]int)
 	}
@@ -153,10 +166,13 @@ func (c *collector) done() ([]Row, error) {
 }
 
 const upsertSQL = `/* Catalog.Import */
-INSERT INTO products (id, sku, name, description, category, price_minor, currency)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[])
+INSERT INTO products (id, sku, name, description, category, price_minor, currency, images)
+SELECT d.id, d.sku, d.name, d.description, d.category, d.price, d.currency, string_to_array(d.images, ' ')
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[])
+    AS d (id, sku, name, description, category, price, currency, images)
 ON CONFLICT (sku) DO UPDATE SET name = EXCLUDED.name, description = EXCLUDED.description, category = EXCLUDED.category,
-    price_minor = EXCLUDED.price_minor, currency = EXCLUDED.currency, updated_at = now()`
+    price_minor = EXCLUDED.price_minor, currency = EXCLUDED.currency, updated_at = now(),
+    images = CASE WHEN EXCLUDED.images = '{}' THEN products.images ELSE EXCLUDED.images END`
 
 // stockSQL sets what is available; initial moves by the same number of units, so what was sold stays counted.
 const stockSQL = `/* Catalog.ImportStock */
@@ -202,14 +218,16 @@ func importChunk(ctx context.Context, tx pgx.Tx, rows []Row, now time.Time) erro
 	n := len(rows)
 	ids, prices, stocks := make([]uuid.UUID, n), make([]int64, n), make([]int64, n)
 	skus, names, texts, categories, currencies := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	images := make([]string, n)
 	for i, row := range rows {
+		images[i] = strings.Join(row.Images, " ")
 		if ids[i] = row.ID; row.ID == uuid.Nil {
 			ids[i] = postgres.NewID(now)
 		}
 		prices[i], stocks[i], currencies[i] = row.Price.Minor(), row.Stock, row.Price.Currency()
 		skus[i], names[i], texts[i], categories[i] = row.SKU, row.Name, row.Description, row.Category
 	}
-	if _, err := tx.Exec(ctx, upsertSQL, ids, skus, names, texts, categories, prices, currencies); err != nil {
+	if _, err := tx.Exec(ctx, upsertSQL, ids, skus, names, texts, categories, prices, currencies, images); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, stockSQL, skus, stocks)

@@ -144,7 +144,7 @@ func scanRanked(row pgx.CollectableRow) (p Product, rank float64, err error) {
 		minor    int64
 		currency string
 	)
-	err = row.Scan(&p.ID, &p.SKU, &p.Name, &p.Description, &p.Category, &minor, &currency, &p.IsAvailable, &p.sequence, &rank)
+	err = row.Scan(&p.ID, &p.SKU, &p.Name, &p.Description, &p.Category, &minor, &currency, &p.IsAvailable, &p.Images, &p.sequence, &rank)
 	if err != nil {
 		return Product{}, 0, err
 	}

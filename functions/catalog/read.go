@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,7 +13,7 @@ import (
 	"github.com/company/order-catalog-service/shared/rest"
 )
 
-const columns = `p.id, p.sku, p.name, p.description, p.category, p.price_minor, p.currency, i.available > 0, i.sequence`
+const columns = `p.id, p.sku, p.name, p.description, p.category, p.price_minor, p.currency, i.available > 0, p.images, i.sequence`
 
 const readSQL = `/* Catalog.Read */ SELECT ` + columns + `
 FROM products p JOIN inventory i ON i.product_id = p.id WHERE p.id = $1`
@@ -50,8 +49,7 @@ func (c *Catalog) load(ctx context.Context, id uuid.UUID) (entry cache.Entry, er
 		if err != nil {
 			return err
 		}
-		entry.Body, err = json.Marshal(p)
-		entry.ETag, entry.Version = rest.ETag(entry.Body), p.sequence
+		entry, err = entryOf(p)
 		return err
 	})
 	if err != nil {
@@ -83,7 +81,7 @@ func scan(row pgx.CollectableRow) (p Product, err error) {
 		minor    int64
 		currency string
 	)
-	if err := row.Scan(&p.ID, &p.SKU, &p.Name, &p.Description, &p.Category, &minor, &currency, &p.IsAvailable, &p.sequence); err != nil {
+	if err := row.Scan(&p.ID, &p.SKU, &p.Name, &p.Description, &p.Category, &minor, &currency, &p.IsAvailable, &p.Images, &p.sequence); err != nil {
 		return Product{}, err
 	}
 	p.Price, err = price(minor, currency)

@@ -64,19 +64,24 @@ type placeInput struct {
 }
 
 func (o *Orders) place(ctx context.Context, in *placeInput) (rest.Answer, error) {
+	return o.Submit(ctx, in.Body)
+}
+
+// Submit is the operation place-order: the draft is of the caller of the call in ctx, and once per its key.
+func (o *Orders) Submit(ctx context.Context, draft Draft) (rest.Answer, error) {
 	call := rest.From(ctx)
-	customer, err := o.onBehalf(call.Caller, in.Body.CustomerID)
+	customer, err := o.onBehalf(call.Caller, draft.CustomerID)
 	if err != nil {
 		return rest.Answer{}, err
 	}
 	if call.Async {
-		answer, err := o.Queue(ctx, in.Body, call.Keyed(), customer)
+		answer, err := o.Queue(ctx, draft, call.Keyed(), customer)
 		if answer.Status == http.StatusAccepted && call.Preferred {
 			answer.Applied = rest.RespondAsync
 		}
 		return answer, err
 	}
-	return o.Place(ctx, in.Body, call.Keyed(), customer)
+	return o.Place(ctx, draft, call.Keyed(), customer)
 }
 
 // onBehalf is whose order it is: the caller's own, or for an admin whoever they name.

@@ -40,6 +40,10 @@ type Entry struct {
 	ETag    string
 	Link    string // the Link header that belongs to it, for pages
 	Version int64
+	// Value is what Body says, or stands in its place, for who needs it decoded. It stays in this process, as long as
+	// Weight bytes of memory are had for it, and must not be changed.
+	Value  any
+	Weight int
 }
 
 // Options of a cache; zero durations take the defaults in brackets.
@@ -94,7 +98,7 @@ func New(o Options) (*Cache, error) {
 	}
 	memory, err := otter.New(&otter.Options[string, *item]{
 		MaximumWeight: o.MaxBytes,
-		Weigher:       func(key string, i *item) uint32 { return uint32(len(key) + len(i.Body) + 160) }, //nolint:gosec // entries are kilobytes
+		Weigher:       func(key string, i *item) uint32 { return uint32(len(key) + len(i.Body) + i.Weight + 160) }, //nolint:gosec // entries are kilobytes
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the %s cache: %w", o.Name, err)

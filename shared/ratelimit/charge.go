@@ -89,7 +89,7 @@ func (c *Charge) Counted(ctx context.Context, granted bool, standings string, re
 		return nil
 	}
 	c.read(standings, replay)
-	return c.done(ctx, granted, replay)
+	return c.done(ctx, 1, granted, replay)
 }
 
 // read takes in the standings as Script writes them. What can't be read is left out: it only informs.
@@ -118,7 +118,7 @@ func (c *Charge) read(standings string, replay bool) {
 }
 
 // done ends the bill: nil, or why the call is refused.
-func (c *Charge) done(ctx context.Context, granted, replay bool) error {
+func (c *Charge) done(ctx context.Context, calls int, granted, replay bool) error {
 	c.counted, c.free = true, replay || !granted
 	if c.away {
 		return ErrAway
@@ -133,7 +133,7 @@ func (c *Charge) done(ctx context.Context, granted, replay bool) error {
 	c.limit.metrics.refused.Add(ctx, 1, budget)
 	refused := &RefusedError{Wait: time.Second}
 	for _, s := range c.standings[:c.n] {
-		if s.Remaining == 0 {
+		if s.Remaining < calls {
 			refused.Policies = append(refused.Policies, s.Policy)
 			refused.Wait = max(refused.Wait, s.Reset)
 		}
@@ -150,7 +150,7 @@ func (c *Charge) Alone(ctx context.Context) error {
 	c.limit.metrics.alone.Add(ctx, 1, c.limit.metrics.nobody)
 	if c.limit.shut() {
 		c.away = true
-		return c.done(ctx, false, false)
+		return c.done(ctx, 1, false, false)
 	}
 	return c.alone(ctx, false)
 }
@@ -166,19 +166,31 @@ func (c *Charge) Replay(ctx context.Context) error {
 func (c *Charge) alone(ctx context.Context, replay bool) error {
 	e := c.limit.callers.of(c.caller, c.limit)
 	e.mu.Lock()
-	granted := c.count(e, replay)
+	granted := c.count(e, 1, replay)
 	e.mu.Unlock()
-	return c.done(ctx, granted, replay)
+	return c.done(ctx, 1, granted, replay)
+}
+
+// Left is how many calls the caller has left, by the tightest policy; ok is false while nothing is known of it.
+func (c *Charge) Left() (calls int, ok bool) {
+	if c == nil || c.n == 0 {
+		return 0, false
+	}
+	calls = c.standings[0].Remaining
+	for _, s := range c.standings[1:c.n] {
+		calls = min(calls, s.Remaining)
+	}
+	return calls, true
 }
 
 // count charges one of the caller's budgets in this process. e.mu is held.
-func (c *Charge) count(e *entry, replay bool) (granted bool) {
+func (c *Charge) count(e *entry, calls int, replay bool) (granted bool) {
 	n := len(c.limit.quotas)
 	counts, windows := e.counts[:n], c.limit.quotas
 	if replay {
 		counts, windows = e.counts[n:], c.limit.replays
 	}
-	c.standings, granted = charge(counts, windows, c.limit.local, c.limit.Now())
+	c.standings, granted = charge(counts, windows, calls, c.limit.local, c.limit.Now())
 	c.n = n
 	return granted
 }
@@ -203,7 +215,7 @@ func (c *Charge) Mistake() {
 	e := c.limit.callers.of(c.caller, c.limit)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	c.count(e, false)
+	c.count(e, 1, false)
 	c.n = 0 // what this process knows of itself is not what the caller has left
 }
 
@@ -230,5 +242,5 @@ func (c *Charge) Enter(ctx context.Context) error {
 		return nil
 	}
 	c.n = len(c.limit.quotas)
-	return c.done(ctx, false, false)
+	return c.done(ctx, 1, false, false)
 }

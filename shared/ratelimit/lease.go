@@ -34,30 +34,34 @@ type lease struct {
 // nothing. The next one pays for these and leases as many again. A lease ends a slot after it was counted, and is
 // counted for a slot longer than other calls; what is left of it then is lost. So a window of the policy's length
 // admits at most the quota and, for each process, the credit.
-func (c *Charge) Take(ctx context.Context) error {
+func (c *Charge) Take(ctx context.Context) error { return c.TakeAll(ctx, 1) }
+
+// TakeAll charges a request that counts for several calls, all of them or none. One that counts for more than the whole
+// quota is always refused.
+func (c *Charge) TakeAll(ctx context.Context, calls int) error {
 	if c == nil {
 		return nil
 	}
 	e := c.limit.callers.of(c.caller, c.limit)
 	e.mu.Lock()
-	granted := c.take(ctx, e)
+	granted := c.take(ctx, e, calls)
 	e.mu.Unlock()
-	return c.done(ctx, granted, false)
+	return c.done(ctx, calls, granted, false)
 }
 
 // take is Take. e.mu is held: calls of one caller that need a new lease wait for one.
-func (c *Charge) take(ctx context.Context, e *entry) (granted bool) {
+func (c *Charge) take(ctx context.Context, e *entry, calls int) (granted bool) {
 	l, now := &e.lease, c.limit.Now()
 	if c.limit.Lane == nil {
 		c.paid = paidAlone
-		return c.count(e, false)
+		return c.count(e, calls, false)
 	}
 	if now.Before(l.refused) {
 		c.show(l, now)
 		return false
 	}
-	if l.left > 0 && now.Before(l.ends) {
-		l.left--
+	if l.left >= calls && now.Before(l.ends) {
+		l.left -= calls
 		c.paid, c.ends = paidByLease, l.ends
 		c.show(l, now)
 		return true
@@ -69,15 +73,16 @@ func (c *Charge) take(ctx context.Context, e *entry) (granted bool) {
 			l.standing[i] = Standing{Policy: w.Name, Remaining: w.Quota, Reset: w.slot * time.Duration(w.slots)}
 		}
 	}
-	if l.credit > 0 {
-		l.credit--
-		l.debt++
+	if l.credit >= calls {
+		l.credit -= calls
+		l.debt += calls
 		c.paid = paidOnCredit
 		l.spent = now
 		c.show(l, now)
 		return true
 	}
-	got, standings, err := c.ask(ctx, l.debt+c.limit.credit)
+	// What is left of a lease that is too small for these calls is lost, as at its end.
+	got, standings, err := c.ask(ctx, l.debt+max(calls, c.limit.credit))
 	if err != nil {
 		c.limit.metrics.alone.Add(ctx, 1, c.limit.metrics.nobody)
 		if c.limit.shut() {
@@ -85,7 +90,7 @@ func (c *Charge) take(ctx context.Context, e *entry) (granted bool) {
 			return false
 		}
 		c.paid = paidAlone
-		return c.count(e, false)
+		return c.count(e, calls, false)
 	}
 	c.read(standings, false)
 	l.standing, l.asked = c.standings, now
@@ -100,10 +105,12 @@ func (c *Charge) take(ctx context.Context, e *entry) (granted bool) {
 		return false
 	}
 	l.ends = now.Add(c.limit.shortest) // from before it was counted
-	l.left--
-	c.paid, c.ends = paidByLease, l.ends
+	if granted = l.left >= calls; granted {
+		l.left -= calls
+		c.paid, c.ends = paidByLease, l.ends
+	}
 	c.show(l, now)
-	return true
+	return granted
 }
 
 // show says what the caller has left as far as this process knows.
@@ -150,5 +157,5 @@ func (c *Charge) One(ctx context.Context) error {
 		return c.Alone(ctx)
 	}
 	c.read(standings, false)
-	return c.done(ctx, got > 0, false)
+	return c.done(ctx, 1, got > 0, false)
 }

@@ -28,19 +28,19 @@ func (c *count) look(w *window, now time.Time) (used int, back time.Duration) {
 	return used, time.Duration(leaves - now.UnixNano())
 }
 
-// charge counts one call in all of a caller's windows or in none.
-func charge(counts []count, windows []window, quota func(*window) int, now time.Time) (standings [maxPolicies]Standing, granted bool) {
+// charge counts calls in all of a caller's windows or in none.
+func charge(counts []count, windows []window, calls int, quota func(*window) int, now time.Time) (standings [maxPolicies]Standing, granted bool) {
 	granted = true
 	for i := range windows {
 		w := &windows[i]
 		used, back := counts[i].look(w, now)
 		standings[i] = Standing{Policy: w.Name, Remaining: max(0, quota(w)-used), Reset: back}
-		granted = granted && standings[i].Remaining > 0
+		granted = granted && standings[i].Remaining >= calls
 	}
 	if granted {
 		for i := range windows {
-			counts[i].slots[0]++
-			standings[i].Remaining--
+			counts[i].slots[0] += int32(calls) //nolint:gosec // at most the quota, which fits
+			standings[i].Remaining -= calls
 		}
 	}
 	return standings, granted
