@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/money"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/rest"
 )
@@ -18,21 +19,57 @@ import (
 // MaxQuantity is the most units of one product in a cart.
 const MaxQuantity = 999
 
-// Find is a cart of the caller's, nil when there is none or it is somebody else's.
-func (c *Carts) Find(ctx context.Context, id uuid.UUID, caller auth.Identity) (cart *Cart, err error) {
-	err = c.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
-		found, err := load(ctx, conn, readSQL, id, caller)
-		cart = &found
+const (
+	// ownSQL finds the caller's: what is somebody else's takes as long as what isn't there.
+	ownSQL      = `/* Carts.Own */ SELECT id, session_id FROM carts WHERE id = ANY($1) AND customer_key = $2`
+	allItemsSQL = `/* Carts.AllItems */
+SELECT c.cart_id, c.product_id, c.quantity, p.price_minor, p.currency
+FROM cart_items c JOIN products p ON p.id = c.product_id WHERE c.cart_id = ANY($1) ORDER BY c.cart_id, c.added_at, c.product_id`
+)
+
+// Many are the carts of these ids that are the caller's.
+func (c *Carts) Many(ctx context.Context, caller auth.Identity, ids []uuid.UUID) (map[uuid.UUID]*Cart, error) {
+	found := make(map[uuid.UUID]*Cart, len(ids))
+	err := c.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, ownSQL, ids, caller.Key())
+		if err != nil {
+			return err
+		}
+		var (
+			id      uuid.UUID
+			session string
+		)
+		if _, err = pgx.ForEachRow(rows, []any{&id, &session}, func() error {
+			found[id] = &Cart{ID: id, SessionID: session, Items: []Item{}}
+			return nil
+		}); err != nil || len(found) == 0 {
+			return err
+		}
+		if rows, err = conn.Query(ctx, allItemsSQL, ids); err != nil {
+			return err
+		}
+		var (
+			item     Item
+			minor    int64
+			currency string
+		)
+		_, err = pgx.ForEachRow(rows, []any{&id, &item.ProductID, &item.Quantity, &minor, &currency}, func() error {
+			cart := found[id]
+			if cart == nil {
+				return nil // somebody else's
+			}
+			if item.UnitPrice, err = money.FromMinor(minor, currency); err != nil {
+				return err
+			}
+			cart.Items = append(cart.Items, item)
+			return cart.add(item)
+		})
 		return err
 	})
-	var problem *rest.Problem
-	if errors.As(err, &problem) {
-		return nil, nil //nolint:nilnil // no cart
-	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading carts: %w", err)
 	}
-	return cart, nil
+	return found, nil
 }
 
 // SetItem is the operation set-cart-item for who calls it in the process: its key is of the call in ctx.

@@ -73,6 +73,12 @@ func (c *Call) Mistake() { c.charge.Mistake() }
 // Fail answers with the problem that the error becomes.
 func (a *API) Fail(w http.ResponseWriter, r *http.Request, err error) { a.fail(w, r, err) }
 
+// Write sends an answer: a conditional GET for bytes that the client has gets 304.
+func Write(w http.ResponseWriter, r *http.Request, answer Answer) { write(w, r, answer) }
+
+// NotAcceptable is the problem of a client that takes no form that there is.
+func NotAcceptable(detail string) *Problem { return NewProblem(notAcceptable, "%s", detail) }
+
 // Explain is the problem that an error becomes; a failure is logged here and nowhere else.
 func (a *API) Explain(ctx context.Context, err error) *Problem { return a.problemOf(ctx, err) }
 

@@ -57,6 +57,9 @@ func (s *Schema) Known(digest [sha256.Size]byte) *Document {
 	return d
 }
 
+// KnownText is Known by the document's text.
+func (s *Schema) KnownText(query string) *Document { return s.Known(sha256.Sum256([]byte(query))) }
+
 // Prepare reads a document and checks it against the schema. The error is a *Refusal.
 func (s *Schema) Prepare(query string) (*Document, error) {
 	digest := sha256.Sum256([]byte(query))

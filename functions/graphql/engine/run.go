@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 )
 
@@ -116,7 +117,9 @@ func (x *run) level(level []*batch, only *field) (next []*batch) {
 			}
 			c := &b.columns[f.column]
 			c.slots = make([]slot, len(b.objects))
-			x.cost += f.weight * len(b.objects)
+			if !f.list {
+				x.cost += f.weight * len(b.objects)
+			}
 			if f.Get != nil {
 				next = x.get(b, f, c, next)
 				continue
@@ -165,7 +168,7 @@ func (x *run) load(b *batch, f *field, c *column) (pending Pending) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			err := &PanicError{p}
+			err := &PanicError{p, debug.Stack()}
 			pending = func() []Result { return repeat(len(b.objects), Result{Err: err}) }
 		}
 	}()
@@ -173,7 +176,10 @@ func (x *run) load(b *batch, f *field, c *column) (pending Pending) {
 }
 
 // PanicError is a resolver's panic. Its text is for the log alone.
-type PanicError struct{ Value any }
+type PanicError struct {
+	Value any
+	Stack []byte
+}
 
 // Error implements error.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic in a resolver: %v", e.Value) }
@@ -210,7 +216,7 @@ func (x *run) await(j *job) {
 	n := len(j.b.objects)
 	defer func() {
 		if p := recover(); p != nil {
-			j.values = repeat(n, Result{Err: &PanicError{p}})
+			j.values = repeat(n, Result{Err: &PanicError{p, debug.Stack()}})
 		}
 	}()
 	if err := x.ctx.Err(); err != nil {
@@ -251,6 +257,7 @@ func (l *filler) value(i int, v any) {
 	case !l.f.list:
 		l.c.slots[i] = l.object(i, -1, v)
 	case many:
+		l.x.cost += l.f.weight * len(items)
 		if l.c.items == nil {
 			l.c.items = make([]slot, 0, len(items)*len(l.b.objects))
 		}
