@@ -12,6 +12,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/company/order-catalog-service/functions/graphql"
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/ratelimit"
 	"github.com/company/order-catalog-service/shared/rest"
@@ -86,6 +87,13 @@ type config struct {
 	RateLimitAway      string `env:"RATE_LIMIT_WITHOUT_REDIS"`
 	RateLimitProcesses int    `env:"RATE_LIMIT_PROCESSES" envDefault:"1"`
 
+	GraphQLStatus        graphql.Status `env:"GRAPHQL_STATUS" envDefault:"draft"`
+	GraphQLTrusted       graphql.Mode   `env:"GRAPHQL_TRUSTED" envDefault:"off"`
+	GraphQLManifest      string         `env:"GRAPHQL_MANIFEST"`
+	GraphQLIntrospection *bool          `env:"GRAPHQL_INTROSPECTION"` // nil: outside of Azure
+	GraphQLIDE           *bool          `env:"GRAPHQL_IDE"`           // nil: outside of Azure
+	GraphQLIDETokenURL   string         `env:"GRAPHQL_IDE_TOKEN_URL"`
+
 	RequestTimeout    time.Duration `env:"REQUEST_TIMEOUT" envDefault:"15s"`
 	OrderConfirmAfter time.Duration `env:"ORDER_CONFIRM_AFTER" envDefault:"15m"`
 	OrderQueueAfter   time.Duration `env:"ORDER_QUEUE_AFTER" envDefault:"0s"`
@@ -143,6 +151,7 @@ func load(environment map[string]string) (config, error) {
 	if err := ratelimit.ParseWhenAway(c.RateLimitAway, whenAway()); err != nil {
 		wrong = append(wrong, fmt.Errorf("RATE_LIMIT_WITHOUT_REDIS %w", err))
 	}
+	c.checkGraphQL(check)
 	check(c.RequestTimeout > 0 && c.RequestTimeout <= time.Minute, "REQUEST_TIMEOUT must be between 0 and 1m, below the host's functionTimeout")
 	check(c.OrderQueueAfter >= 0 && c.OrderQueueAfter <= c.RequestTimeout/2, "ORDER_QUEUE_AFTER must be 0 or at most half of REQUEST_TIMEOUT: queueing takes time too")
 	check(c.OTLPEndpoint == "" || isURL(c.OTLPEndpoint), "OTEL_EXPORTER_OTLP_ENDPOINT is not an http or https URL, as in http://127.0.0.1:4318")
@@ -190,6 +199,24 @@ func (c *config) readIssuers() (wrong []error) {
 		}
 	}
 	return wrong
+}
+
+// forDevelopers is a setting of what helps developers: on by itself where the process is not in Azure.
+func (c *config) forDevelopers(setting *bool) bool {
+	if setting == nil {
+		return c.AzureSite == ""
+	}
+	return *setting
+}
+
+// checkGraphQL checks what GraphQL reads.
+func (c *config) checkGraphQL(check func(bool, string)) {
+	check(c.GraphQLStatus == graphql.StatusDraft || c.GraphQLStatus == graphql.StatusLegacy, "GRAPHQL_STATUS must be draft or legacy")
+	check(c.GraphQLTrusted == graphql.TrustOff || c.GraphQLTrusted == graphql.TrustReport || c.GraphQLTrusted == graphql.TrustEnforce,
+		"GRAPHQL_TRUSTED must be off, report or enforce")
+	check(c.GraphQLTrusted == graphql.TrustOff || c.GraphQLManifest != "", "GRAPHQL_MANIFEST must name the file of the trusted documents, as GRAPHQL_TRUSTED is not off")
+	check(c.GraphQLIDETokenURL == "" || isURL(c.GraphQLIDETokenURL), "GRAPHQL_IDE_TOKEN_URL is not an http or https URL")
+	check(c.GraphQLIDETokenURL == "" || c.AzureSite == "", "GRAPHQL_IDE_TOKEN_URL is for local runs: in Azure it would hand a token to whoever opens the page")
 }
 
 // plainly says what is wrong with each variable without the library's wording, which quotes values.

@@ -25,7 +25,7 @@ type httpFunction struct {
 var httpFunctions = []httpFunction{
 	{Function: "catalog", Route: "api/v1/products/{*rest}", Register: (*service).registerCatalog},
 	{Function: "carts", Route: "api/v1/carts/{*rest}", Register: func(s *service) error {
-		carts.New(carts.Options{API: s.api, Pools: s.pools, Keys: s.keys})
+		s.carts = carts.New(carts.Options{API: s.api, Pools: s.pools, Keys: s.keys})
 		return nil
 	}},
 	{Function: "orders", Route: "api/v1/orders/{*rest}", Register: (*service).registerOrders},
@@ -34,6 +34,7 @@ var httpFunctions = []httpFunction{
 	{Function: "ops-api", Route: "api/v1/ops/{*rest}", Register: (*service).registerOps},
 	{Function: "webhooks", Route: "api/v1/webhooks/{*rest}", Register: (*service).registerWebhooks},
 	{Function: "webhooks-events", Route: "api/v1/events", Register: func(*service) error { return nil }}, // webhooks serves it
+	{Function: "graphql", Route: "graphql", Register: (*service).registerGraphQL},                        // of the slices before it
 	{Function: "docs", Route: "docs/{*rest}", Register: func(s *service) error { return docs.Register(s.api) }},
 	{Function: "docs-openapi", Route: "openapi.{format}", Register: func(*service) error { return nil }}, // docs serves it
 	{Function: "health", Route: "health/{check}", Register: func(s *service) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -12,7 +13,9 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel"
 
+	"github.com/company/order-catalog-service/functions/carts"
 	"github.com/company/order-catalog-service/functions/catalog"
+	"github.com/company/order-catalog-service/functions/graphql"
 	"github.com/company/order-catalog-service/functions/health"
 	"github.com/company/order-catalog-service/functions/ops"
 	"github.com/company/order-catalog-service/functions/orders"
@@ -53,6 +56,7 @@ type service struct {
 	drain    *outbox.Drain
 	api      *rest.API
 	catalog  *catalog.Catalog
+	carts    *carts.Carts
 	orders   *orders.Orders
 	ops      *ops.Ops
 	webhooks *webhooks.Webhooks
@@ -243,6 +247,22 @@ func (s *service) registerWebhooks() error {
 		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Box: box, Egress: client, Logger: s.logger,
 		Send: s.bus.Sender(servicebus.QueueWebhookDelivery).Send, Nudge: s.drain.Nudge,
 		Poison: s.ops.RecordPoison,
+	})
+	return err
+}
+
+func (s *service) registerGraphQL() error {
+	trusted := graphql.Trusted{Mode: s.config.GraphQLTrusted}
+	if name := s.config.GraphQLManifest; name != "" {
+		var err error
+		if trusted.Manifest, err = os.ReadFile(name); err != nil {
+			return fmt.Errorf("reading GRAPHQL_MANIFEST: %w", err)
+		}
+	}
+	_, err := graphql.New(graphql.Options{
+		API: s.api, Catalog: s.catalog, Carts: s.carts, Orders: s.orders, Logger: s.logger, Status: s.config.GraphQLStatus,
+		Introspection: s.config.forDevelopers(s.config.GraphQLIntrospection), Trusted: trusted,
+		IDE: graphql.IDE{Enabled: s.config.forDevelopers(s.config.GraphQLIDE), TokenURL: s.config.GraphQLIDETokenURL},
 	})
 	return err
 }

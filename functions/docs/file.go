@@ -88,3 +88,14 @@ func acceptsGzip(headers []string) bool {
 	}
 	return star
 }
+
+// File serves a body at whatever address it is registered for: compressed, and revalidated each time.
+func File(contentType string, body []byte) (http.Handler, error) {
+	f, err := newFile(contentType, body)
+	return http.HandlerFunc(f.serve), err
+}
+
+// Packed is File for a body that is compressed with gzip already.
+func Packed(contentType string, packed []byte) http.Handler {
+	return http.HandlerFunc(newPacked(contentType, packed).serve)
+}

@@ -1,6 +1,8 @@
 package graphql_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"testing"
@@ -126,3 +128,9 @@ func lines(quantities map[uuid.UUID]int) (list []map[string]any) {
 const createOrder = `mutation($input: CreateOrderInput!) { createOrder(input: $input) {
   order { id orderNumber status totalAmount { amount currency } lines { quantity product { id name } } }
   userErrors { code message field products { productId requested available } } clientMutationId } }`
+
+// sha is the digest that names a persisted query.
+func sha(query string) string {
+	sum := sha256.Sum256([]byte(query))
+	return hex.EncodeToString(sum[:])
+}

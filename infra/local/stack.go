@@ -173,6 +173,7 @@ func (s *stack) startIssuer(context.Context, func(string)) (string, error) {
 	}
 	s.add("token issuer", stop, nil)
 	s.env["AUTH_ISSUER"] = i.URL()
+	s.env["GRAPHQL_IDE_TOKEN_URL"] = i.URL() + "/token"
 	return i.URL(), nil
 }
 

@@ -73,6 +73,12 @@ func (c *Call) Mistake() { c.charge.Mistake() }
 // Fail answers with the problem that the error becomes.
 func (a *API) Fail(w http.ResponseWriter, r *http.Request, err error) { a.fail(w, r, err) }
 
+// Describe puts an operation into the document that is none of Register's: it needs a token, and nothing else is known of it.
+func (a *API) Describe(op *huma.Operation) {
+	op.Security = []map[string][]string{{"bearer": {}}}
+	a.huma.OpenAPI().AddOperation(op)
+}
+
 // Write sends an answer: a conditional GET for bytes that the client has gets 304.
 func Write(w http.ResponseWriter, r *http.Request, answer Answer) { write(w, r, answer) }
 

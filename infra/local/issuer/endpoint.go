@@ -77,6 +77,7 @@ type oauthError struct {
 }
 
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Access-Control-Allow-Origin", "*") // the local page for GraphQL asks from another port
 	g, refresh, bad := i.grantFor(w, r)
 	if bad != nil {
 		answer(w, http.StatusBadRequest, bad)
