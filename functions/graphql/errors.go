@@ -84,13 +84,3 @@ func inputPath(pointer string) []string {
 	}
 	return path
 }
-
-// policyNamed is the policy that @authorize names: a scope.
-func policyNamed(name string) (auth.Policy, bool) {
-	for _, p := range []auth.Policy{auth.CatalogRead, auth.CatalogWrite, auth.OrderRead, auth.OrderWrite, auth.OrderCancel} {
-		if p.Scope == name {
-			return p, true
-		}
-	}
-	return auth.Policy{}, false
-}

@@ -21,6 +21,7 @@ import (
 	"github.com/company/order-catalog-service/functions/catalog"
 	"github.com/company/order-catalog-service/functions/graphql/engine"
 	"github.com/company/order-catalog-service/functions/orders"
+	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/rest"
 )
 
@@ -75,7 +76,7 @@ func New(o Options) (*GraphQL, error) {
 		return nil, err
 	}
 	for _, name := range g.schema.Policies() {
-		if _, ok := policyNamed(name); !ok {
+		if _, ok := auth.PolicyNamed(name); !ok {
 			return nil, fmt.Errorf("the schema asks for the policy %q, which there is not", name)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/company/order-catalog-service/functions/graphql/engine"
+	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/resilience"
 	"github.com/company/order-catalog-service/shared/rest"
@@ -104,7 +105,7 @@ func (x *exchange) serve() {
 		State:   state,
 		Explain: x.explain,
 		Allow: func(name string) error {
-			policy, _ := policyNamed(name) // New has looked them all up
+			policy, _ := auth.PolicyNamed(name) // New has looked them all up
 			return policy.Check(x.caller.Caller)
 		},
 	}))

@@ -17,6 +17,14 @@ type Bound struct {
 
 // Bind gives an operation its variables and says what it costs. The error is a *Refusal.
 func (op *Operation) Bind(given map[string]any) (*Bound, error) {
+	b, refusal := op.bind(given)
+	if refusal != nil {
+		return nil, refusal.in(op.doc.Text)
+	}
+	return b, nil
+}
+
+func (op *Operation) bind(given map[string]any) (*Bound, *Refusal) {
 	variables, refusal := op.values(given)
 	if refusal != nil {
 		return nil, refusal

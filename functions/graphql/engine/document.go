@@ -80,18 +80,20 @@ func (s *Schema) prepare(query string, digest [sha256.Size]byte) (d *Document, r
 			d, refusal = nil, refuse(Validating, CodeInvalid, "The document cannot be checked.")
 		}
 	}()
-	if r := s.Limits.scan(query); r != nil {
+	body, r := s.Limits.scan(query)
+	if r != nil {
 		return nil, r
 	}
-	parsed, err := parser.Parse(parser.ParseParams{Source: source.NewSource(&source.Source{Body: []byte(query), Name: "GraphQL request"})})
+	// Without its source a node's place is only a number: the library would search the text from its start for each error.
+	parsed, err := parser.Parse(parser.ParseParams{Source: &source.Source{Body: body, Name: "request"}, Options: parser.ParseOptions{NoSource: true}})
 	if err != nil {
-		return nil, unreadable(err)
+		return nil, unreadable(query, err)
 	}
 	if r := s.Limits.check(parsed); r != nil {
-		return nil, r
+		return nil, r.in(query)
 	}
 	if result := graphql.ValidateDocument(&s.types, parsed, nil); !result.IsValid {
-		return nil, invalid(result.Errors, s.Limits)
+		return nil, invalid(query, result.Errors, s.Limits)
 	}
 	d = &Document{Digest: digest, Text: query, schema: s, fragments: map[string]*ast.FragmentDefinition{}}
 	for _, node := range parsed.Definitions {
@@ -100,14 +102,14 @@ func (s *Schema) prepare(query string, digest [sha256.Size]byte) (d *Document, r
 			d.fragments[n.Name.Value] = n
 		case *ast.OperationDefinition:
 			if n.Operation == "subscription" {
-				return nil, refuse(Validating, CodeInvalid, "There are no subscriptions here; webhooks tell what happens.", n)
+				return nil, refuse(Validating, CodeInvalid, "There are no subscriptions here; webhooks tell what happens.", n).in(query)
 			}
 			op := &Operation{Kind: n.Operation, doc: d, node: n, plans: map[uint64]*plan{}}
 			if n.Name != nil {
 				op.Name = n.Name.Value
 			}
 			if op.variables, refusal = s.variables(n); refusal != nil {
-				return nil, refusal
+				return nil, refusal.in(query)
 			}
 			d.operations = append(d.operations, op)
 		}
@@ -115,7 +117,7 @@ func (s *Schema) prepare(query string, digest [sha256.Size]byte) (d *Document, r
 	for _, op := range d.operations {
 		op.conditions = d.conditions(op.node.SelectionSet, nil)
 		if len(op.conditions) > maxConditions {
-			return nil, tooMuch("variables of @skip and @include", maxConditions, op.node)
+			return nil, tooMuch("variables of @skip and @include", maxConditions, op.node).in(query)
 		}
 	}
 	return d, nil

@@ -23,6 +23,7 @@ import "time"
 // Limits bound a document. What is above is refused before the work that it would cost.
 type Limits struct {
 	Bytes       int // of the document
+	Text        int // bytes of one text in it
 	Tokens      int
 	Nesting     int // of braces, brackets and parentheses
 	Depth       int // of fields, fragments expanded
@@ -33,18 +34,19 @@ type Limits struct {
 	Spreads     int
 	Operations  int
 	Variables   int
-	RootFields  int // of a mutation
-	Directives  int // at one place
-	Errors      int // told at once
-	Suggestions bool
-	Cost        int // points of one operation
+	RootFields  int  // of a mutation
+	Directives  int  // at one place
+	Arguments   int  // at one place
+	Errors      int  // told at once
+	Suggestions bool // name what the schema has instead of what was asked for
+	Cost        int  // points of one operation
 }
 
 // DefaultLimits let through what clients send: the introspection that tools make, and every page of a shop.
 func DefaultLimits() Limits {
 	return Limits{
-		Bytes: 32 << 10, Tokens: 1500, Nesting: 30, Depth: 15, Fields: 1000, Siblings: 20, Aliases: 50, Fragments: 50, Spreads: 100,
-		Operations: 10, Variables: 50, RootFields: 10, Directives: 4, Errors: 20, Cost: 2500,
+		Bytes: 32 << 10, Text: 2000, Tokens: 1500, Nesting: 30, Depth: 15, Fields: 1000, Siblings: 20, Aliases: 50, Fragments: 50, Spreads: 100,
+		Operations: 10, Variables: 50, RootFields: 10, Directives: 4, Arguments: 20, Errors: 20, Cost: 2500,
 	}
 }
 

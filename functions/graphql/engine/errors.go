@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -28,6 +29,8 @@ type Error struct {
 	Code      string
 	// Extensions are further members beside code.
 	Extensions map[string]any
+
+	nodes []ast.Node // where it is, until in says so in lines and columns
 }
 
 // Error implements error.
@@ -60,14 +63,24 @@ const (
 )
 
 func refuse(stage Stage, code, message string, nodes ...ast.Node) *Refusal {
-	return &Refusal{stage, []*Error{{Message: message, Code: code, Locations: places(nodes)}}}
+	return &Refusal{stage, []*Error{{Message: message, Code: code, nodes: nodes}}}
+}
+
+// in gives the errors their places in the document.
+func (r *Refusal) in(query string) *Refusal {
+	for _, e := range r.Errors {
+		if e.Locations == nil {
+			e.Locations = places(query, e.nodes)
+		}
+	}
+	return r
 }
 
 // places are where nodes stand in their document.
-func places(nodes []ast.Node) (list []location.SourceLocation) {
+func places(query string, nodes []ast.Node) (list []location.SourceLocation) {
 	for _, n := range nodes {
-		if loc := n.GetLoc(); loc != nil && loc.Source != nil {
-			list = append(list, location.GetLocation(loc.Source, loc.Start))
+		if loc := n.GetLoc(); loc != nil {
+			list = append(list, placeOf(query, loc.Start))
 		}
 	}
 	return list
@@ -75,7 +88,7 @@ func places(nodes []ast.Node) (list []location.SourceLocation) {
 
 // invalid makes a refusal of what validation found: no more than there is to read, and without naming what the schema
 // has instead, unless suggestions are on.
-func invalid(found []gqlerrors.FormattedError, limits Limits) *Refusal {
+func invalid(query string, found []gqlerrors.FormattedError, limits Limits) *Refusal {
 	r := &Refusal{Stage: Validating}
 	for i, e := range found {
 		if i == limits.Errors {
@@ -86,7 +99,12 @@ func invalid(found []gqlerrors.FormattedError, limits Limits) *Refusal {
 		if !limits.Suggestions {
 			message, _, _ = strings.Cut(message, " Did you mean")
 		}
-		r.Errors = append(r.Errors, &Error{Message: message, Locations: e.Locations, Code: CodeInvalid})
+		one := &Error{Message: message, Code: CodeInvalid}
+		var located *gqlerrors.Error
+		if errors.As(e.OriginalError(), &located) {
+			one.Locations = placesOf(query, located.Positions)
+		}
+		r.Errors = append(r.Errors, one)
 	}
 	return r
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/graphql-go/graphql/language/ast"
-	"github.com/graphql-go/graphql/language/location"
 )
 
 // plan is an operation ready to be executed: nothing is looked up by name any more. It is never changed.
@@ -36,8 +35,6 @@ type field struct {
 	args     Args
 	fixed    bool // args hold for every request
 }
-
-func (f *field) locations() []location.SourceLocation { return places([]ast.Node{f.nodes[0]}) }
 
 // planner makes a plan for one state of the variables that decide which fields there are.
 type planner struct {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+
+	"github.com/graphql-go/graphql/language/ast"
 )
 
 // Request is who asks, and what the resolvers share while they answer.
@@ -307,7 +309,7 @@ func (l *filler) object(i, k int, v any) slot {
 // fail notes an error of a field of object i.
 func (x *run) fail(b *batch, f *field, i, item int, err error) {
 	e := x.Explain(x.ctx, err)
-	e.Locations = f.locations()
+	e.Locations = places(x.bound.op.doc.Text, []ast.Node{f.nodes[0]})
 	e.Path = append(path(b, int32(i)), f.response) //nolint:gosec // bounded by the cost
 	if item >= 0 {
 		e.Path = append(e.Path, item)
