@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -187,7 +188,7 @@ func (x *exchange) key(b *engine.Bound) (string, error) {
 			return "", err
 		}
 		if key != "" && key != header {
-			return "", rest.NewProblem(rest.KeyInvalid, "The header and @idempotent name different keys.")
+			return "", fmt.Errorf("%w: it and @idempotent name different keys", idempotency.ErrKeyInvalid)
 		}
 		return header, nil
 	case key != "", b.Keyed():

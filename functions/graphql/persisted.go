@@ -96,6 +96,7 @@ func (p *persisted) read(schema *engine.Schema, manifest []byte) error {
 		if err := json.Unmarshal(manifest, &apollo); err != nil || len(apollo.Operations) == 0 {
 			return errors.New(`it is neither {"id": "document"} nor Apollo's manifest`)
 		}
+		clear(plain) // of what was read before it turned out to be another form
 		for _, op := range apollo.Operations {
 			plain[op.ID] = op.Body
 		}

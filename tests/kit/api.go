@@ -20,7 +20,9 @@ import (
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/paging"
+	"github.com/company/order-catalog-service/shared/ratelimit"
 	sharedredis "github.com/company/order-catalog-service/shared/redis"
+	"github.com/company/order-catalog-service/shared/resilience"
 	"github.com/company/order-catalog-service/shared/rest"
 	"github.com/company/order-catalog-service/shared/secretbox"
 )
@@ -47,6 +49,18 @@ func NewAPI(t testing.TB) *API {
 // NewAPIOn makes another process's API on a database; sibling, when not nil, shares its Redis and token issuer.
 func NewAPIOn(t testing.TB, d *Database, sibling *API) *API {
 	t.Helper()
+	return newAPI(t, d, sibling, nil)
+}
+
+// NewLimitedAPI makes an API with a database of its own whose callers have these quotas, as RATE_LIMIT_BROWSE and
+// RATE_LIMIT_CHECKOUT say them.
+func NewLimitedAPI(t testing.TB, browse, checkout string) *API {
+	t.Helper()
+	return newAPI(t, NewDatabase(t), nil, map[resilience.Class]string{resilience.Browse: browse, resilience.Checkout: checkout})
+}
+
+func newAPI(t testing.TB, d *Database, sibling *API, quotas map[resilience.Class]string) *API {
+	t.Helper()
 	a := &API{Database: &Database{OwnerURL: d.OwnerURL, AppURL: d.AppURL, Pools: d.Pools}, Cursors: paging.NewCodec([]byte("test"))}
 	if sibling != nil {
 		a.Pools, a.Mini, a.issuer = d.Open(t), sibling.Mini, sibling.issuer
@@ -65,16 +79,23 @@ func NewAPIOn(t testing.TB, d *Database, sibling *API) *API {
 		Issuers: []auth.Issuer{{URL: a.issuer.URL(), Audiences: []string{issuer.Audience}}}, Client: http.DefaultClient,
 	})
 	require.NoError(t, err)
+	lane, err := sharedredis.NewLane(a.Redis)
+	require.NoError(t, err)
+	limits := map[resilience.Class]*ratelimit.Limit{}
+	for class, text := range quotas {
+		policies, err := ratelimit.Parse(class.String(), text)
+		require.NoError(t, err)
+		limits[class], err = ratelimit.New(ratelimit.Options{Class: class.String(), Policies: policies, Lane: lane, Leased: class != resilience.Checkout})
+		require.NoError(t, err)
+	}
 	a.REST, err = rest.New(rest.Config{
 		Title: "Test", Version: "1", Verifier: verifier, Logger: slog.New(slog.NewJSONHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		Ready: func(context.Context) error { return nil }, Deadline: 15 * time.Second,
+		Ready: func(context.Context) error { return nil }, Deadline: 15 * time.Second, Limits: limits,
 	})
 	require.NoError(t, err)
 	a.Answers, err = secretbox.New("stored answers", []byte(BoxesOpenWith))
 	require.NoError(t, err)
 	a.Box, err = secretbox.New("webhook endpoints", []byte(BoxesOpenWith))
-	require.NoError(t, err)
-	lane, err := sharedredis.NewLane(a.Redis)
 	require.NoError(t, err)
 	a.Keys, err = idempotency.New(idempotency.Options{Pools: a.Pools, Lane: lane, Box: a.Answers, Timeout: 10 * time.Second})
 	require.NoError(t, err)

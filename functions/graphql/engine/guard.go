@@ -31,6 +31,10 @@ func (l Limits) scan(query string) ([]byte, *Refusal) {
 		if err != nil {
 			return nil, unreadable(query, err)
 		}
+		if parens > 0 && last.Kind == lexer.NAME && last.Value == "null" && token.Kind != lexer.COLON && before.Kind != lexer.DOLLAR {
+			// The parser would only say "unexpected name".
+			return nil, refuse(Parsing, CodeParse, "The literal null is not supported: leave the argument out, or send null as a variable's value.")
+		}
 		switch token.Kind {
 		case lexer.EOF:
 			return body, nil
@@ -44,10 +48,6 @@ func (l Limits) scan(query string) ([]byte, *Refusal) {
 		case lexer.PAREN_R:
 			nesting--
 			parens--
-		}
-		if parens > 0 && last.Kind == lexer.NAME && last.Value == "null" && token.Kind != lexer.COLON && before.Kind != lexer.DOLLAR {
-			// The parser would only say "unexpected name".
-			return nil, refuse(Parsing, CodeParse, "The literal null is not supported: leave the argument out, or send null as a variable's value.")
 		}
 		before, last = last, token
 		if tokens++; tokens > l.Tokens {
