@@ -297,8 +297,9 @@ func (x *exchange) answer(b *engine.Bound, s *state, res *engine.Response) {
 	}
 	out = strconv.AppendInt(append(out, `,"extensions":{"cost":{"requested":`...), int64(b.Cost), 10)
 	out = strconv.AppendInt(append(out, `,"actual":`...), int64(res.Cost), 10)
-	// What is left changes with each request: in an answer that is kept or compared it stands in the header alone.
-	if left, ok := x.caller.Left(); ok && !x.query.get {
+	// What is left changes with each request: in an answer that is kept or compared, as GET's and a mutation's are, it
+	// stands in the header alone.
+	if left, ok := x.caller.Left(); ok && !x.query.get && b.Kind() != "mutation" {
 		out = strconv.AppendInt(append(out, `,"remaining":`...), int64(left)*pointsPerCall, 10)
 	}
 	out = append(out, `}}}`...)

@@ -312,14 +312,16 @@ func TestGQWritesAreChargedAsWrites(t *testing.T) {
 	t.Parallel()
 	s := openOn(t, kit.NewLimitedAPI(t, "1000/1h", "3/1h"))
 	product := s.Product(t, 100)
+	s.place(t, "customer-2", 1, product) // before the first connection Redis is not used: its names carry the database's timeline
 	const two = `mutation($input: CreateOrderInput!) { a: createOrder(input: $input) { order { id } } b: createOrder(input: $input) { order { id } } }`
 	first := s.write(t, "1", post{Query: two, Variables: input(product, 1)})
 	data(t, first)
 	r := s.write(t, "2", post{Query: two, Variables: input(product, 1)})
 	_, code := failure(t, r)
 	assert.Equal(t, "QUOTA_EXCEEDED", code)
-	assert.Equal(t, 97, s.available(t, product), "the first field of the second request was the third write")
-	assert.Equal(t, string(first.Body), string(s.write(t, "1", post{Query: two, Variables: input(product, 1)}).Body), "a repeat costs nothing of it")
+	assert.Equal(t, 96, s.available(t, product), "the first field of the second request was the third write")
+	again := s.write(t, "1", post{Query: two, Variables: input(product, 1)})
+	assert.Equal(t, string(first.Body), string(again.Body), "a repeat costs nothing of it")
 	rest := s.Do(t, kit.Call{Method: http.MethodPost, Path: "/api/v1/orders", Token: s.Token(t, "customer-1", kit.Everything), Key: "k", Body: map[string]any{
 		"customerId": "customer-1", "shippingAddress": ship, "lines": []map[string]any{{"productId": product, "quantity": 1}},
 	}})
