@@ -13,14 +13,17 @@ const (
 )
 
 // accepted is which form the client wants most: one of the media types above, "" for none that there is. Who says
-// nothing gets the form that the standard asks for.
-func accepted(header http.Header, html bool) string {
+// nothing, or takes anything, gets the form of the profile.
+func accepted(header http.Header, html bool, profile Status) string {
 	values := header.Values("Accept")
-	if len(values) == 0 {
-		return mediaGraphQL
-	}
 	ranges := strings.Join(values, ",")
+	if len(values) == 0 {
+		ranges = "*/*"
+	}
 	best, weight := "", 0.0
+	if profile == StatusLegacy && quality(ranges, "application/json") > 0 && !strings.Contains(strings.ToLower(ranges), "graphql-response") {
+		best, weight = mediaJSON, quality(ranges, "application/json")
+	}
 	for _, offer := range []struct {
 		media, kind string
 		there       bool

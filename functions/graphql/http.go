@@ -43,7 +43,7 @@ const pointsPerCall = 250
 func (g *GraphQL) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Add("Vary", "Accept")
-	media := accepted(r.Header, g.wantsIDE(r))
+	media := accepted(r.Header, g.wantsIDE(r), g.Status)
 	if media == mediaHTML {
 		g.page.serve(w, r)
 		return

@@ -30,6 +30,9 @@ func (b *bench) bars() (list []bar) {
 	if ratio, ok := b.ratio("reads", "bare"); ok {
 		add(ratio >= 0.5, "GET product, cached, against bare net/http", "at least 0.50x", "%.2fx", ratio)
 	}
+	if ratio, ok := b.ratio("graphql", "lists"); ok {
+		add(ratio >= 0.4, "a page of 20 products over GraphQL, against REST", "at least 0.40x", "%.2fx", ratio)
+	}
 	for _, kind := range []string{idle, busy} {
 		if h := b.events[kind]; h != nil {
 			add(at(h, 99) < topicBar, "commit to topic, p99, "+eventTitles[kind], fmt.Sprintf("under %.0f ms", topicBar), "%.1f ms", at(h, 99))

@@ -21,7 +21,7 @@ const idlePace = 50 * time.Millisecond
 
 // phaseNames are what --only takes: the phases that rounds repeat, then those that happen once.
 func phaseNames() []string {
-	return []string{"pgbench", "pgbench-one", "orders", "pgbench-hot", "pgbench-one-hot", "hot", "trickle", "bare", "reads", "redis", "curve", "mixed", "overload", "large"}
+	return []string{"pgbench", "pgbench-one", "orders", "pgbench-hot", "pgbench-one-hot", "hot", "trickle", "bare", "reads", "lists", "graphql", "redis", "curve", "mixed", "overload", "large"}
 }
 
 // phases are what a round measures, each next to its reference.
@@ -58,6 +58,8 @@ func (b *bench) phases() []phase {
 			return closed(ctx, b.bare, b.connections, b.duration, oneProduct)
 		}},
 		{name: "reads", title: "GET product, cached", references: []string{"bare"}, stack: s, parts: s.parts, run: ours(busy, oneProduct)},
+		{name: "lists", title: "GET products, a page of 20", stack: s, parts: s.parts, run: ours(busy, firstPage)},
+		{name: "graphql", title: "the same page over GraphQL, by hash", references: []string{"lists"}, stack: s, parts: s.parts, run: b.graphql},
 	}
 }
 

@@ -29,7 +29,11 @@ func (s *Schema) introspective(field *graphql.FieldDefinition, root bool) *defin
 	}
 	if d.leaf {
 		d.Leaf = func(out []byte, parent any) []byte {
-			text, err := json.Marshal(ask(parent, nil))
+			value := ask(parent, nil)
+			if value == "" {
+				value = nil // a description that nobody wrote
+			}
+			text, err := json.Marshal(value)
 			if err != nil {
 				text = []byte("null")
 			}
