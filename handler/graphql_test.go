@@ -19,7 +19,10 @@ func TestGraphQLSettings(t *testing.T) {
 		assert.Equal(t, c.ide, loaded.forDevelopers(loaded.GraphQLIDE))
 	}
 	for _, wrong := range []map[string]string{
-		{"GRAPHQL_STATUS": "2026"}, {"GRAPHQL_TRUSTED": "yes"}, {"GRAPHQL_TRUSTED": "enforce"}, {"GRAPHQL_IDE_TOKEN_URL": "here"},
+		{"GRAPHQL_STATUS": "2026"},
+		{"GRAPHQL_TRUSTED": "yes"},
+		{"GRAPHQL_TRUSTED": "enforce"},
+		{"GRAPHQL_IDE_TOKEN_URL": "here"},
 		{"WEBSITE_SITE_NAME": "x", "GRAPHQL_IDE_TOKEN_URL": "http://127.0.0.1/token"},
 	} {
 		_, err := load(environment(wrong))

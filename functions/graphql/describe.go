@@ -46,8 +46,10 @@ func (g *GraphQL) describe() {
 		OperationID: "graphql", Method: http.MethodPost, Path: "/graphql", Tags: []string{"GraphQL"}, Summary: "Run a GraphQL operation",
 		Description: "The schema is at /docs/graphiql/schema.graphql where the page for people is on, and the answer to introspection where that is allowed. Mutations need an Idempotency-Key or @idempotent.",
 		Responses:   responses(),
-		Parameters: []*huma.Param{{Name: "Idempotency-Key", In: "header", Schema: text(""),
-			Description: "Names the request's writes: each field of a mutation gets a key of its own made from it"}},
+		Parameters: []*huma.Param{{
+			Name: "Idempotency-Key", In: "header", Schema: text(""),
+			Description: "Names the request's writes: each field of a mutation gets a key of its own made from it",
+		}},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{
 			Type: "object", Properties: map[string]*huma.Schema{
 				"query": text("The document"), "operationName": text("Which of its operations"), "variables": object("Their values"),

@@ -50,10 +50,10 @@ func (g *GraphQL) explain(ctx context.Context, err error) *engine.Error {
 // ofProblem is a problem as an entry of errors.
 func ofProblem(ctx context.Context, p *rest.Problem) *engine.Error {
 	e := &engine.Error{Message: p.Detail, Extensions: map[string]any{}}
-	switch {
-	case p.Kind.Slug == rest.Validation.Slug, p.Kind.Slug == rest.Malformed.Slug:
+	switch p.Kind.Slug {
+	case rest.Validation.Slug, rest.Malformed.Slug:
 		e.Code = codeInput
-	case p.Kind.Slug == "":
+	case "":
 		e.Code = engine.CodeInternal
 	default:
 		e.Code = strings.ToUpper(strings.ReplaceAll(p.Kind.Slug, "-", "_"))

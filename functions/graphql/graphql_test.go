@@ -138,14 +138,18 @@ func TestForeignThingsAreNotThere(t *testing.T) {
 	assert.Equal(t, costMissing, costForeign, "so that time tells nothing either")
 	assert.Contains(t, string(foreign.Body), `{"data":{"node":null,"order":null,"nodes":[null,null]}`)
 
-	admin := s.Do(t, kit.Call{Method: http.MethodPost, Path: "/graphql", Token: s.Token(t, "boss", kit.Everything, "admin"),
-		Body: post{Query: `{ order(id: "` + theirs + `") { customerId } }`}})
+	admin := s.Do(t, kit.Call{
+		Method: http.MethodPost, Path: "/graphql", Token: s.Token(t, "boss", kit.Everything, "admin"),
+		Body: post{Query: `{ order(id: "` + theirs + `") { customerId } }`},
+	})
 	assert.Equal(t, "customer-2", at(t, data(t, admin), "order", "customerId"))
 
 	cart := at(t, data(t, s.write(t, "c", post{Query: `mutation { addToCart(input: {sessionId: "s", productId: "` + product.String() + `", quantity: 1}) { id } }`})), "addToCart", "id")
 	stranger := func(key, query string) kit.Reply {
-		return s.Do(t, kit.Call{Method: http.MethodPost, Path: "/graphql", Token: s.Token(t, "customer-3", kit.Everything), Key: key,
-			Body: post{Query: query, Variables: map[string]any{"c": cart, "p": product}}})
+		return s.Do(t, kit.Call{
+			Method: http.MethodPost, Path: "/graphql", Token: s.Token(t, "customer-3", kit.Everything), Key: key,
+			Body: post{Query: query, Variables: map[string]any{"c": cart, "p": product}},
+		})
 	}
 	assert.Nil(t, at(t, data(t, stranger("", `query($c: ID!) { cart(id: $c) { id } }`)), "cart"))
 	got := data(t, stranger("x", `mutation($c: ID!, $p: ID!) { updateCartItem(input: {cartId: $c, productId: $p, quantity: 5}) { cart { id } userErrors { code } } }`))

@@ -207,7 +207,10 @@ func (x *exchange) refuse(err error) {
 		one     *engine.Error
 		shape   *malformed
 	)
-	status, list := 0, []*engine.Error(nil)
+	var (
+		status int
+		list   []*engine.Error
+	)
 	switch {
 	case errors.As(err, &refusal):
 		status, list = x.status(refusal.Stage), refusal.Errors

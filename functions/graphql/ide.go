@@ -62,8 +62,10 @@ func (g *GraphQL) registerIDE() error {
 		return err
 	}
 	for _, file := range []struct{ name, contentType string }{
-		{"graphiql.js", "text/javascript; charset=utf-8"}, {"graphiql.css", "text/css; charset=utf-8"},
-		{"ide.js", "text/javascript; charset=utf-8"}, {"ide.css", "text/css; charset=utf-8"},
+		{"graphiql.js", "text/javascript; charset=utf-8"},
+		{"graphiql.css", "text/css; charset=utf-8"},
+		{"ide.js", "text/javascript; charset=utf-8"},
+		{"ide.css", "text/css; charset=utf-8"},
 	} {
 		h, err := ideFile(file.name, file.contentType)
 		if err != nil {

@@ -18,10 +18,7 @@ const (
 	cartNode    = "Cart"
 )
 
-// nodeID is the id of an object.
-func nodeID(of string, id uuid.UUID) string { return string(appendNodeID(nil, of, id)) }
-
-// appendNodeID appends it without quotes.
+// appendNodeID appends the id of an object, without quotes.
 func appendNodeID(out []byte, of string, id uuid.UUID) []byte {
 	var plain [64]byte
 	text := append(append(plain[:0], of...), ':')

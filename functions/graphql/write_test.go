@@ -14,6 +14,7 @@ import (
 )
 
 func (s *shop) available(t testing.TB, product uuid.UUID) int {
+	t.Helper()
 	return kit.One[int](t, s.Database, `SELECT available::int FROM inventory WHERE product_id = $1`, product)
 }
 
@@ -34,8 +35,10 @@ func TestIK18ARepeatGetsTheFirstAnswer(t *testing.T) {
 	assert.Equal(t, "true", again.Header.Get("Idempotent-Replayed"))
 	assert.Equal(t, 8, s.available(t, product))
 
-	fewer := data(t, s.write(t, "k", post{Query: `mutation($input: CreateOrderInput!) { createOrder(input: $input) { order { orderNumber } clientMutationId } }`,
-		Variables: map[string]any{"input": map[string]any{"shippingAddress": ship, "lines": lines(map[uuid.UUID]int{product: 2}), "clientMutationId": "second try"}}}))
+	fewer := data(t, s.write(t, "k", post{
+		Query:     `mutation($input: CreateOrderInput!) { createOrder(input: $input) { order { orderNumber } clientMutationId } }`,
+		Variables: map[string]any{"input": map[string]any{"shippingAddress": ship, "lines": lines(map[uuid.UUID]int{product: 2}), "clientMutationId": "second try"}},
+	}))
 	assert.Equal(t, at(t, data(t, first), "createOrder", "order", "orderNumber"), at(t, fewer, "createOrder", "order", "orderNumber"))
 	assert.Equal(t, "second try", at(t, fewer, "createOrder", "clientMutationId"))
 
@@ -209,17 +212,25 @@ func TestCarts(t *testing.T) {
 		cart = at(t, data(t, s.write(t, "2", post{Query: add, Variables: map[string]any{"input": map[string]any{"cartId": id, "productId": a, "quantity": 3}}})), "addToCart")
 	}
 	assert.EqualValues(t, 5, at(t, cart, "items", 0, "quantity"), "on top of what is there, once")
-	cart = at(t, data(t, s.write(t, "3", post{Query: `mutation($c: ID!, $p: ID!) { updateCartItem(input: {cartId: $c, productId: $p, quantity: 1}) { cart ` + shown + ` userErrors { code } } }`,
-		Variables: map[string]any{"c": id, "p": b}})), "updateCartItem", "cart")
+	cart = at(t, data(t, s.write(t, "3", post{
+		Query:     `mutation($c: ID!, $p: ID!) { updateCartItem(input: {cartId: $c, productId: $p, quantity: 1}) { cart ` + shown + ` userErrors { code } } }`,
+		Variables: map[string]any{"c": id, "p": b},
+	})), "updateCartItem", "cart")
 	assert.Len(t, at(t, cart, "items"), 2)
-	cart = at(t, data(t, s.write(t, "4", post{Query: `mutation($c: ID!, $p: ID!) { removeFromCart(input: {cartId: $c, productId: $p}) { cart ` + shown + ` userErrors { code } } }`,
-		Variables: map[string]any{"c": id, "p": a}})), "removeFromCart", "cart")
+	cart = at(t, data(t, s.write(t, "4", post{
+		Query:     `mutation($c: ID!, $p: ID!) { removeFromCart(input: {cartId: $c, productId: $p}) { cart ` + shown + ` userErrors { code } } }`,
+		Variables: map[string]any{"c": id, "p": a},
+	})), "removeFromCart", "cart")
 	assert.Len(t, at(t, cart, "items"), 1)
 	assert.Equal(t, cart, at(t, data(t, s.ask(t, post{Query: `query($c: ID!) { cart(id: $c) ` + shown + ` }`, Variables: map[string]any{"c": id}})), "cart"))
 
 	for _, in := range []map[string]any{
-		{"productId": a, "quantity": 1}, {"sessionId": "v", "productId": a, "quantity": 0}, {"sessionId": "v", "productId": uuid.New(), "quantity": 1},
-		{"cartId": id, "productId": b, "quantity": 999}, {"cartId": uuid.New(), "productId": b, "quantity": 1}, {"cartId": "x", "productId": b, "quantity": 1},
+		{"productId": a, "quantity": 1},
+		{"sessionId": "v", "productId": a, "quantity": 0},
+		{"sessionId": "v", "productId": uuid.New(), "quantity": 1},
+		{"cartId": id, "productId": b, "quantity": 999},
+		{"cartId": uuid.New(), "productId": b, "quantity": 1},
+		{"cartId": "x", "productId": b, "quantity": 1},
 	} {
 		r := s.write(t, uuid.NewString(), post{Query: add, Variables: map[string]any{"input": in}})
 		_, code := failure(t, r)

@@ -27,9 +27,9 @@ func phaseNames() []string {
 // phases are what a round measures, each next to its reference.
 func (b *bench) phases() []phase {
 	s := b.direct
-	ours := func(what string, next func(*worker)) func(context.Context) (result, error) {
+	ours := func(next func(*worker)) func(context.Context) (result, error) {
 		return func(ctx context.Context) (result, error) {
-			if err := s.during(ctx, what); err != nil {
+			if err := s.during(ctx, busy); err != nil {
 				return result{}, err
 			}
 			return closed(ctx, s.target(), b.connections, b.duration, next)
@@ -49,16 +49,16 @@ func (b *bench) phases() []phase {
 	return []phase{
 		reference("pgbench", "pgbench, 200 products", separate+spread),
 		reference("pgbench-one", "pgbench, 200 products, one statement", single+spread),
-		{name: "orders", title: "orders, 200 products", references: []string{"pgbench", "pgbench-one"}, stack: s, parts: s.parts, run: ours(busy, spreadOrder)},
+		{name: "orders", title: "orders, 200 products", references: []string{"pgbench", "pgbench-one"}, stack: s, parts: s.parts, run: ours(spreadOrder)},
 		reference("pgbench-hot", "pgbench, one hot product", separate+hot),
 		reference("pgbench-one-hot", "pgbench, one hot product, one statement", single+hot),
-		{name: "hot", title: "orders, one hot product", references: []string{"pgbench-hot", "pgbench-one-hot"}, stack: s, parts: s.parts, run: ours(busy, hotOrder)},
+		{name: "hot", title: "orders, one hot product", references: []string{"pgbench-hot", "pgbench-one-hot"}, stack: s, parts: s.parts, run: ours(hotOrder)},
 		{name: "trickle", title: "orders, 20 a second", stack: s, parts: s.parts, run: s.trickle},
 		{name: "bare", title: "bare net/http", parts: b.bareParts, run: func(ctx context.Context) (result, error) {
 			return closed(ctx, b.bare, b.connections, b.duration, oneProduct)
 		}},
-		{name: "reads", title: "GET product, cached", references: []string{"bare"}, stack: s, parts: s.parts, run: ours(busy, oneProduct)},
-		{name: "lists", title: "GET products, a page of 20", stack: s, parts: s.parts, run: ours(busy, firstPage)},
+		{name: "reads", title: "GET product, cached", references: []string{"bare"}, stack: s, parts: s.parts, run: ours(oneProduct)},
+		{name: "lists", title: "GET products, a page of 20", stack: s, parts: s.parts, run: ours(firstPage)},
 		{name: "graphql", title: "the same page over GraphQL, by hash", references: []string{"lists"}, stack: s, parts: s.parts, run: b.graphql},
 	}
 }

@@ -48,6 +48,7 @@ func (l Limits) scan(query string) ([]byte, *Refusal) {
 		case lexer.PAREN_R:
 			nesting--
 			parens--
+		default:
 		}
 		before, last = last, token
 		if tokens++; tokens > l.Tokens {

@@ -107,7 +107,7 @@ func TestNoDocumentKillsTheProcess(t *testing.T) {
 	t.Parallel()
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestNoDocumentKillsTheProcess$", "-test.v") //nolint:gosec // this test
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestNoDocumentKillsTheProcess$", "-test.v")
 	cmd.Env = append(os.Environ(), inChild+"=1", "GOMAXPROCS=1")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
@@ -115,6 +115,7 @@ func TestNoDocumentKillsTheProcess(t *testing.T) {
 }
 
 func runKillers(t *testing.T) {
+	t.Helper()
 	w := newWorld(t)
 	for _, k := range killers() {
 		best, answer := time.Hour, ""
@@ -134,6 +135,7 @@ func runKillers(t *testing.T) {
 }
 
 func attempt(t *testing.T, w *world, query string) string {
+	t.Helper()
 	b, err := w.bind(query, nil)
 	var refusal *engine.Refusal
 	if errors.As(err, &refusal) {
@@ -148,6 +150,7 @@ func attempt(t *testing.T, w *world, query string) string {
 
 // cpu is the processor time of this process.
 func cpu(t *testing.T) time.Duration {
+	t.Helper()
 	var u syscall.Rusage
 	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())

@@ -69,7 +69,6 @@ type run struct {
 	*Request
 	ctx    context.Context
 	bound  *Bound
-	mu     sync.Mutex
 	errors []*Error
 	cost   int
 }

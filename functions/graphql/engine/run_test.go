@@ -22,7 +22,8 @@ func TestTheAnswerHasTheOrderOfTheQuestion(t *testing.T) {
 		z: node(n: 1) { child { id } }
 	} fragment F on Node { child { name } ... on Named { name } ... on Node { id } }`, map[string]any{"yes": true, "no": false})
 	require.Empty(t, r.Errors)
-	assert.Equal(t, `{"z":{"name":"\u003cn1\u003e","child":{"name":"\u003cn2\u003e","id":"2"},"id":"1"},"a":{"__typename":"Node","tags":["a","b"],"id":"2"}}`, string(r.Data))
+	assert.Equal(t, //nolint:testifylint // the order is what is tested
+		`{"z":{"name":"\u003cn1\u003e","child":{"name":"\u003cn2\u003e","id":"2"},"id":"1"},"a":{"__typename":"Node","tags":["a","b"],"id":"2"}}`, string(r.Data))
 }
 
 func TestFragmentsGoByTheTypeOfEachObject(t *testing.T) {
