@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/company/order-catalog-service/shared/auth"
+	"github.com/company/order-catalog-service/shared/background"
 	"github.com/company/order-catalog-service/shared/secretbox"
 	"github.com/company/order-catalog-service/shared/secrets"
 	"github.com/company/order-catalog-service/shared/servicebus"
@@ -97,7 +98,7 @@ func TestAProcessLivesOnTheVault(t *testing.T) {
 	defer s.close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s.guard(ctx, "secrets", a.store.Run)
+	background.Go("secrets", func() { a.store.Run(ctx) })
 	s.bringUp(ctx)
 
 	require.NoError(t, s.pools.Orders.Ping(ctx))
@@ -155,7 +156,7 @@ func TestAVaultWithBadValuesEndsTheStart(t *testing.T) {
 func TestAnIdentityNeedsNoConnectionSecrets(t *testing.T) {
 	v := newVault(t)
 	c := v.config(t)
-	c.DatabaseIdentity, c.RedisIdentity, c.DatabaseURL = true, true, v.login
+	c.DatabaseIdentity, c.RedisIdentity, c.DatabaseURL = true, true, secret(v.login)
 	c.ServiceBusNamespace = "shop.servicebus.windows.net"
 	a := v.open(t, c)
 	assert.Empty(t, a.store.Get(secrets.PostgreSQL)+a.store.Get(secrets.Redis)+a.store.Get(secrets.ServiceBus))
