@@ -51,15 +51,11 @@ resource server 'Microsoft.DBforPostgreSQL/flexibleServers@2025-08-01' = {
   sku: { name: size.sku, tier: 'GeneralPurpose' }
   properties: {
     version: '17'
-    availabilityZone: empty(region.zones) ? null : region.zones[0]
     storage: { storageSizeGB: size.storageGb, autoGrow: 'Enabled', type: 'Premium_LRS' }
     authConfig: { activeDirectoryAuth: 'Enabled', passwordAuth: 'Disabled', tenantId: tenant().tenantId }
     backup: { backupRetentionDays: size.backupDays, geoRedundantBackup: geoBackup ? 'Enabled' : 'Disabled' }
-    highAvailability: size.standby
-      ? (empty(region.zones)
-          ? { mode: 'SameZone' }
-          : { mode: 'ZoneRedundant', standbyAvailabilityZone: region.zones[1] })
-      : { mode: 'Disabled' }
+    // No zone is named: after a failover the two have changed places, and naming them would ask to move them back.
+    highAvailability: { mode: !size.standby ? 'Disabled' : empty(region.zones) ? 'SameZone' : 'ZoneRedundant' }
     network: { publicNetworkAccess: 'Disabled' }
     maintenanceWindow: { customWindow: 'Enabled', dayOfWeek: 2, startHour: 7, startMinute: 0 }
   }
