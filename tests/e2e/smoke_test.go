@@ -25,7 +25,7 @@ func TestTheSmokeTestOfTheDeployment(t *testing.T) {
 	out, err := ask(w.token(t, "ada"))
 	require.NoError(t, err, out)
 	assert.Contains(t, out, "all well")
-	out, err = ask("no token")
+	out, err = ask("not-a-token")
 	require.Error(t, err, out)
 	assert.Contains(t, out, "answered 401, not 200")
 }
