@@ -123,7 +123,8 @@ var leftAlone = map[string]string{
 	"WEBHOOK_ALLOW_LOOPBACK": "for a developer's machine", "REDLOCK_URLS": "there is one Redis in a region",
 	"DB_POOL_ORDERS": defaultFits, "DB_POOL_READS": defaultFits, "DB_POOL_BACKGROUND": defaultFits, "DB_POOL_DRAIN": defaultFits, "DB_ACQUIRE_TIMEOUT": defaultFits,
 	"ADMISSION_MIN": defaultFits, "ADMISSION_MAX": defaultFits, "ADMISSION_START": defaultFits, "ADMISSION_TARGET": defaultFits, "ADMISSION_WAIT": defaultFits,
-	"RATE_LIMIT_CHECKOUT": defaultFits, "RATE_LIMIT_BROWSE": defaultFits, "RATE_LIMIT_REST": defaultFits,
+	"CORS_ALLOWED_ORIGINS": "the gateway passes no preflight on: pages call by way of their own server", "RATE_LIMIT_CLIENTS": "the gateway counts by subscription",
+	"RATE_LIMIT_WITHOUT_REDIS": defaultFits, "RATE_LIMIT_CHECKOUT": defaultFits, "RATE_LIMIT_BROWSE": defaultFits, "RATE_LIMIT_REST": defaultFits,
 	"REQUEST_TIMEOUT": defaultFits, "ORDER_CONFIRM_AFTER": defaultFits, "ORDER_QUEUE_AFTER": "queueing is the shop's decision", "LOG_LEVEL": "warnings and up",
 }
 
