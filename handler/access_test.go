@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,7 +15,7 @@ func connected(t *testing.T, c config, logger *slog.Logger) *service {
 	t.Helper()
 	a, err := open(t.Context(), c, logger, nil)
 	require.NoError(t, err)
-	s, err := wire(t.Context(), c, a, &telemetry.Telemetry{Logger: logger})
+	s, err := wire(t.Context(), c, a, &telemetry.Telemetry{Logger: logger, Page: http.NotFoundHandler()})
 	require.NoError(t, err)
 	return s
 }

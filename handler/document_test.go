@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/company/order-catalog-service/shared/auth"
-	"github.com/company/order-catalog-service/shared/telemetry"
 )
 
 // testService is the handler's service as wired, with nothing behind it.

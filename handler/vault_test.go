@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -93,7 +94,7 @@ func (v *vaulted) open(t *testing.T, c config) *access {
 func TestAProcessLivesOnTheVault(t *testing.T) {
 	v := newVault(t)
 	a := v.open(t, v.config(t))
-	s, err := wire(t.Context(), a.config, a, &telemetry.Telemetry{Logger: slog.New(slog.DiscardHandler)})
+	s, err := wire(t.Context(), a.config, a, &telemetry.Telemetry{Logger: slog.New(slog.DiscardHandler), Page: http.NotFoundHandler()})
 	require.NoError(t, err)
 	defer s.close()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -169,7 +170,7 @@ func TestAnIdentityNeedsNoConnectionSecrets(t *testing.T) {
 	token, err := a.database.Get(t.Context())
 	require.NoError(t, err)
 	v.db.SetPassword(t, v.login, token)
-	s, err := wire(t.Context(), c, a, &telemetry.Telemetry{Logger: slog.New(slog.DiscardHandler)})
+	s, err := wire(t.Context(), c, a, &telemetry.Telemetry{Logger: slog.New(slog.DiscardHandler), Page: http.NotFoundHandler()})
 	require.NoError(t, err)
 	defer s.close()
 	require.NoError(t, s.pools.Orders.Ping(t.Context()))

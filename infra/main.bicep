@@ -47,7 +47,7 @@ param publisherEmail string = 'platform@company.com'
 @description('Addresses (CIDR) that the firewall refuses.')
 param blockedAddresses string[] = []
 
-@description('Addresses (CIDR) that may use /api/v1/ops. Empty: whoever has an admin\'s token.')
+@description('Addresses (CIDR) that may use /api/v1/ops and the page /ops. Empty: whoever has an admin\'s token.')
 param operatorAddresses string[] = []
 
 @description('A group of people who may administer PostgreSQL.')
@@ -400,6 +400,9 @@ var settings = {
   AUTH_CUSTOMER_CLAIM: customerClaim
   JWT_SIGNING_KEY: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=JwtSigningKey)'
   WEBHOOK_SECRET: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=WebhookSecret)'
+  // The collector takes metrics; Application Insights takes traces and logs of the host only, by tokens that no exporter of ours shows.
+  OTEL_TRACES_EXPORTER: 'none'
+  OTEL_LOGS_EXPORTER: 'none'
   RATE_LIMIT_PROCESSES: string(max(size.functions.alwaysReady, 1))
 }
 
@@ -420,6 +423,7 @@ module stable '../bicep/modules/compute/functionApp.bicep' = [
       settings: union(settings, {
         DATABASE_URL: 'postgres://${apps[i]}@${pooledHosts}/orders?${databaseOptions}&default_query_exec_mode=cache_describe'
         MIGRATIONS_DATABASE_URL: 'postgres://${apps[i]}@${directHosts}/orders?${databaseOptions}&options=-c%20role%3Dorders_owner'
+        OTEL_EXPORTER_OTLP_ENDPOINT: collector[i].outputs.endpoint
         REDIS_URL: 'rediss://${identity[i].outputs.principalId}@${redis[i].outputs.host}:10000'
         PUBLIC_BASE_URL: 'https://${frontDoor.outputs.host}'
       })
@@ -447,6 +451,7 @@ module canary '../bicep/modules/compute/functionApp.bicep' = {
     settings: union(settings, {
       DATABASE_URL: 'postgres://${canaryIdentity}@${pooledHosts}/orders?${databaseOptions}&default_query_exec_mode=cache_describe'
       MIGRATIONS_DATABASE_URL: 'postgres://${canaryIdentity}@${directHosts}/orders?${databaseOptions}&options=-c%20role%3Dorders_owner'
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector[0].outputs.endpoint
       REDIS_URL: 'rediss://${identity[length(regions)].outputs.principalId}@${redis[0].outputs.host}:10000'
       PUBLIC_BASE_URL: 'https://${frontDoor.outputs.host}'
     })

@@ -17,7 +17,7 @@ if [ "$percent" -gt 100 ]; then
 fi
 
 id=$(az apim show --resource-group "$group" --name "$gateway" --query id --output tsv)
-for surface in api graphql docs openapi-json; do
+for surface in api graphql docs openapi-json ops; do
 	member() { printf '{"id": "%s/backends/%s", "weight": %s, "priority": 1}' "$id" "$1" "$2"; }
 	services=$(member "$surface-stable-primary" $((100 - percent)))
 	if [ "$percent" -gt 0 ]; then

@@ -118,12 +118,14 @@ var platformSettings = []string{
 
 // leftAlone are variables that the handler reads and Azure's apps don't set, and why.
 var leftAlone = map[string]string{
-	"FUNCTIONS_CUSTOMHANDLER_PORT": "the host sets it", "AWS_LAMBDA_RUNTIME_API": "AWS sets it", "WEBSITE_SITE_NAME": "Azure sets it", "SERVICEBUS_CONNECTION": "an identity is used",
+	"FUNCTIONS_CUSTOMHANDLER_PORT": "the host sets it", "AWS_LAMBDA_RUNTIME_API": "AWS sets it", "WEBSITE_SITE_NAME": "Azure sets it", "WEBSITE_INSTANCE_ID": "Azure sets it", "REGION_NAME": "Azure sets it", "SERVICEBUS_CONNECTION": "an identity is used",
 	"AUTH_ISSUERS":           "there is one issuer, in the settings of its own",
 	"WEBHOOK_ALLOW_LOOPBACK": "for a developer's machine", "REDLOCK_URLS": "there is one Redis in a region",
 	"DB_POOL_ORDERS": defaultFits, "DB_POOL_READS": defaultFits, "DB_POOL_BACKGROUND": defaultFits, "DB_POOL_DRAIN": defaultFits, "DB_ACQUIRE_TIMEOUT": defaultFits,
 	"ADMISSION_MIN": defaultFits, "ADMISSION_MAX": defaultFits, "ADMISSION_START": defaultFits, "ADMISSION_TARGET": defaultFits, "ADMISSION_WAIT": defaultFits,
 	"CORS_ALLOWED_ORIGINS": "the gateway passes no preflight on: pages call by way of their own server", "RATE_LIMIT_CLIENTS": "the gateway counts by subscription",
+	"TRACE_TRUST_CALLERS": "callers are the public", "OTEL_SDK_DISABLED": "it is wanted", "OTEL_METRICS_EXPORTER": defaultFits,
+	"OTEL_TRACES_SAMPLER_ARG": defaultFits, "CHECK_BOOKS_EVERY": defaultFits,
 	"RATE_LIMIT_WITHOUT_REDIS": defaultFits, "RATE_LIMIT_CHECKOUT": defaultFits, "RATE_LIMIT_BROWSE": defaultFits, "RATE_LIMIT_REST": defaultFits,
 	"REQUEST_TIMEOUT": defaultFits, "ORDER_CONFIRM_AFTER": defaultFits, "ORDER_QUEUE_AFTER": "queueing is the shop's decision", "LOG_LEVEL": "warnings and up",
 }

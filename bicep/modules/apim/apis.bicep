@@ -28,8 +28,13 @@ var surfaces = [
   { name: 'graphql', path: 'graphql' }
   { name: 'docs', path: 'docs' }
   { name: 'openapi-json', path: 'openapi.json' }
+  { name: 'ops', path: 'ops' }
 ]
-var publicPages = [{ path: 'docs', template: '/*' }, { path: 'openapi.json', template: '/' }]
+var publicPages = [
+  { path: 'docs', template: '/*' }
+  { path: 'openapi.json', template: '/' }
+  { path: 'ops', template: '/*' }
+]
 var ranks = ['primary', 'secondary']
 // One for each surface and app. Where there is one region, the second rank leads to it as well, so that policies need no case for it.
 var singles = flatten(map(surfaces, surface => [

@@ -17,7 +17,7 @@ param perAddress int
 @description('Addresses that are refused whatever they ask.')
 param blockedAddresses string[]
 
-@description('Addresses that may use /api/v1/ops; everyone with an admin\'s token when empty.')
+@description('Addresses that may use /api/v1/ops and the page /ops; everyone with an admin\'s token when empty.')
 param operatorAddresses string[]
 
 @description('Where diagnostics go.')
@@ -44,9 +44,9 @@ var operatorsOnly = {
   matchConditions: [
     {
       matchVariable: 'RequestUri'
-      operator: 'Contains'
+      operator: 'RegEx'
       negateCondition: false
-      matchValue: ['/api/v1/ops']
+      matchValue: ['^[^?]*/ops([/?]|$)'] // the API's path and the page's, not what somebody searches for
       transforms: ['UrlDecode', 'Lowercase']
     }
     { matchVariable: 'RemoteAddr', operator: 'IPMatch', negateCondition: true, matchValue: operatorAddresses }
