@@ -47,7 +47,7 @@ func forGateway(t *testing.T, raw []byte) []byte {
 				delete(operations, method)
 			}
 		}
-		if len(operations) == 0 {
+		if len(operations) == 0 || path == "/graphql" { // which is an API of its own there
 			continue
 		}
 		below, ok := strings.CutPrefix(path, base)

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/company/order-catalog-service/shared/auth"
-	"github.com/company/order-catalog-service/shared/telemetry"
 	"github.com/company/order-catalog-service/tests/kit"
 )
 

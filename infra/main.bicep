@@ -398,8 +398,10 @@ var settings = {
   AUTH_ISSUER: tokenIssuer
   AUTH_AUDIENCE: tokenAudience
   AUTH_CUSTOMER_CLAIM: customerClaim
-  JWT_SIGNING_KEY: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=JwtSigningKey)'
-  WEBHOOK_SECRET: '@Microsoft.KeyVault(VaultName=${vaultName};SecretName=WebhookSecret)'
+  // The handler reads the two secrets itself, and again when they are rotated; everything else takes tokens of its identity.
+  KEY_VAULT_URL: 'https://${vaultName}${az.environment().suffixes.keyvaultDns}'
+  DATABASE_IDENTITY: 'true'
+  REDIS_IDENTITY: 'true'
   // The collector takes metrics; Application Insights takes traces and logs of the host only, by tokens that no exporter of ours shows.
   OTEL_TRACES_EXPORTER: 'none'
   OTEL_LOGS_EXPORTER: 'none'

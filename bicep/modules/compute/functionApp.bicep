@@ -125,6 +125,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
         AzureWebJobsDisableHomepage: 'true'
         APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnection
         APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
+        AZURE_CLIENT_ID: identity.properties.clientId
         SERVICEBUS_CONNECTION__credential: 'managedidentity'
         SERVICEBUS_CONNECTION__clientId: identity.properties.clientId
       },
