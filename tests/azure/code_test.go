@@ -129,6 +129,8 @@ var leftAlone = map[string]string{
 	"TRACE_TRUST_CALLERS": "callers are the public", "OTEL_SDK_DISABLED": "it is wanted", "OTEL_METRICS_EXPORTER": defaultFits,
 	"OTEL_TRACES_SAMPLER_ARG": defaultFits, "CHECK_BOOKS_EVERY": defaultFits,
 	"RATE_LIMIT_WITHOUT_REDIS": defaultFits, "RATE_LIMIT_CHECKOUT": defaultFits, "RATE_LIMIT_BROWSE": defaultFits, "RATE_LIMIT_REST": defaultFits,
+	"GRAPHQL_STATUS": "the current text", "GRAPHQL_TRUSTED": "the shop's decision", "GRAPHQL_MANIFEST": "the shop's decision",
+	"GRAPHQL_INTROSPECTION": "off by itself in Azure", "GRAPHQL_IDE": "off by itself in Azure", "GRAPHQL_IDE_TOKEN_URL": "for a developer's machine",
 	"REQUEST_TIMEOUT": defaultFits, "ORDER_CONFIRM_AFTER": defaultFits, "ORDER_QUEUE_AFTER": "queueing is the shop's decision", "LOG_LEVEL": "warnings and up",
 }
 

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
 
 	"github.com/graphql-go/graphql/language/ast"
+
+	"github.com/company/order-catalog-service/shared/background"
 )
 
 // Request is who asks, and what the resolvers share while they answer.
@@ -199,13 +200,14 @@ func (x *run) wait(jobs []job) {
 		x.await(&jobs[0])
 		return
 	}
-	var all sync.WaitGroup
+	var all background.Group
 	turns := make(chan struct{}, parallel)
 	for i := range jobs {
 		turns <- struct{}{}
-		all.Go(func() {
+		all.Go("graphql field", func() error {
 			defer func() { <-turns }()
-			x.await(&jobs[i])
+			x.await(&jobs[i]) // it keeps a panic as the field's error
+			return nil
 		})
 	}
 	all.Wait()
