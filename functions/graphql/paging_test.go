@@ -72,8 +72,8 @@ func TestRYPagesUnderConcurrentWrites(t *testing.T) {
 			}
 			require.NotEmpty(t, page, about)
 			cursor = at(t, got, "pageInfo", end)
-			// Meanwhile.
-			for range random.IntN(3) {
+			// Meanwhile, but not for ever: new rows may all come where the walk is going.
+			for range random.IntN(3) * max(0, 1-pages/20) {
 				passing = append(passing, add())
 			}
 			if len(passing) > 0 && random.IntN(2) == 0 {
