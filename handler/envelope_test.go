@@ -165,11 +165,20 @@ func TestUnclearEnvelopesNameTheField(t *testing.T) {
 	}
 }
 
+// fielded adds what ctx says, as the handler's logger does.
+type fielded struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (f fielded) Handle(ctx context.Context, r slog.Record) error {
+	r.AddAttrs(logFields(ctx)...)
+	return f.Handler.Handle(ctx, r)
+}
+
 // call sends one envelope through a handler and returns the answer and what was logged.
 func call(t *testing.T, run func(context.Context, invocation) error, change func(*http.Request)) (*http.Response, string, string) {
 	t.Helper()
 	var log bytes.Buffer
-	h := triggers{slog.New(slog.NewTextHandler(&log, nil)), time.Minute}.handler(trigger{Function: "tick"}, run)
+	h := triggers{slog.New(fielded{slog.NewTextHandler(&log, nil)}), time.Minute}.handler(trigger{Function: "tick", Timer: "* * * * * *"}, run)
 	r := httptest.NewRequest(http.MethodPost, "/tick", strings.NewReader(timerShort))
 	r.Header.Set("X-Azure-Functions-InvocationId", "2d28af1f")
 	if change != nil {
@@ -203,7 +212,7 @@ func TestFailuresBringTheMessageBack(t *testing.T) {
 	assert.Equal(t, http.StatusInternalServerError, res.StatusCode)
 	assert.JSONEq(t, `{"error":"the invocation failed; its cause is in the log"}`, body)
 	assert.Contains(t, log, "hunter2")
-	assert.Contains(t, log, "invocation=2d28af1f")
+	assert.Contains(t, log, "invocation_id=2d28af1f")
 
 	res, body, log = call(t, onTimer(func(context.Context, timerInfo) error { panic(http.ErrAbortHandler) }), nil)
 	assert.Equal(t, http.StatusInternalServerError, res.StatusCode)

@@ -2,6 +2,7 @@ package orders
 
 import (
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -76,7 +77,7 @@ func TestTheLaneIsMeasured(t *testing.T) {
 	b.lane.do([]work{late, lateBack})
 
 	// Three that find the lane full.
-	b.lane.waiting, b.lane.working = make([]work, maxWaiting), committers
+	b.lane.waiting, b.lane.working = slices.Repeat([]work{b.order(product, 1)}, maxWaiting), committers
 	for _, w := range []work{b.order(product, 1), b.order(product, 1), b.back(t, mine)} {
 		_, _, err := b.lane.commit(t.Context(), w)
 		require.ErrorIs(t, err, errLaneFull)
@@ -90,7 +91,7 @@ func TestTheLaneIsMeasured(t *testing.T) {
 		"order_lane_fallbacks_total":     1,
 		"order_lane_expired_total:place": 1, "order_lane_expired_total:cancel": 1,
 		"order_lane_full_total:place": 2, "order_lane_full_total:cancel": 1,
-		"order_lane_depth": maxWaiting,
+		"order_lane_depth": maxWaiting, "stock_hot_queue_depth": maxWaiting,
 	} {
 		assert.InDelta(t, want, got[name], 0, name)
 	}

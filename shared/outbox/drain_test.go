@@ -94,7 +94,7 @@ func TestEventsGoOutWithTheirBytesAndIDs(t *testing.T) {
 	assert.Equal(t, events.OrderCreated, *m.Subject)
 	assert.Equal(t, "application/cloudevents+json; charset=utf-8", *m.ContentType)
 	assert.Equal(t, e.Aggregate.ID.String(), *m.PartitionKey)
-	assert.Equal(t, map[string]any{"aggregate": e.Aggregate.ID.String(), "sequence": int64(7), "traceparent": trace}, m.ApplicationProperties)
+	assert.Equal(t, map[string]any{"aggregate": e.Aggregate.ID.String(), "sequence": int64(7), "traceparent": trace, "Diagnostic-Id": trace}, m.ApplicationProperties)
 	assert.Equal(t, kit.One[[]byte](t, s.Database, "SELECT payload FROM outbox"), m.Body)
 	assert.Contains(t, string(m.Body), `"traceparent":"`+trace+`"`)
 	assert.Equal(t, m.Body, kit.One[[]byte](t, s.Database, "SELECT payload FROM feed WHERE number = 1"))
