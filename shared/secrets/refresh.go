@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -15,6 +14,8 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"github.com/company/order-catalog-service/shared/background"
 )
 
 const (
@@ -88,11 +89,15 @@ func (s *Store) round(ctx context.Context) error {
 	defer cancel()
 	before := *s.versions.Load()
 	lists, errs := make([][]Version, len(s.names)), make([]error, len(s.names))
-	var all sync.WaitGroup
+	var all background.Group
 	for i, name := range s.names {
-		all.Go(func() { lists[i], errs[i] = s.read(ctx, name, before[name]) })
+		errs[i] = errors.New("reading " + name + " ended in a panic") // unless it ends otherwise
+		all.Go("reading secrets", func() error {
+			lists[i], errs[i] = s.read(ctx, name, before[name])
+			return nil
+		})
 	}
-	all.Wait()
+	_ = all.Wait() // each has its own error
 	after := maps.Clone(before)
 	for i, name := range s.names {
 		if errs[i] == nil {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"github.com/company/order-catalog-service/shared/background"
 )
 
 // The entities, the same in Azure, in the emulator and in the local broker.
@@ -83,7 +85,7 @@ func (c *Client) Use(connectionString string) error {
 		return errors.New("SERVICEBUS_CONNECTION is not a Service Bus connection string (Endpoint=sb://...;SharedAccessKeyName=...;SharedAccessKey=...)")
 	}
 	if old := c.client.Swap(client); old != nil {
-		time.AfterFunc(grace, func() {
+		background.After(grace, "closing a former connection", func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
 			_ = old.Close(ctx) // nobody uses it any more
