@@ -160,11 +160,12 @@ func (g *GraphQL) once(ctx context.Context, s *state, operation string, in engin
 	}
 	part, err := g.API.Part(ctx, resilience.Checkout, rest.Keyed{
 		Operation: operation, Path: "/graphql", Key: subKey(key, in.Field), Fingerprint: append([]byte(operation), fingerprint...),
+		MayQueue: operation == "place-order",
 	})
 	if err != nil {
 		return rest.Answer{}, err
 	}
-	defer rest.From(part).Mistake()
+	defer rest.From(part).Settle()
 	answer, err := do(part)
 	s.mu.Lock()
 	defer s.mu.Unlock()

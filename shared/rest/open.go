@@ -37,11 +37,16 @@ func (a *API) Enter(ctx context.Context, class resilience.Class) (leave func(), 
 	return func() { gate.Leave(class, time.Since(began)) }, nil
 }
 
-// Charge charges the call as so many calls without a key. The answer shows what the caller has left.
+// Charge charges the call as so many calls without a key: to the caller, and to the application that they use. The answer
+// shows what the caller has left.
 func (a *API) Charge(ctx context.Context, class resilience.Class, calls int) error {
 	call := From(ctx)
 	call.charge = a.config.Limits[class].Open(call.Caller.Key())
-	return call.charge.TakeAll(ctx, calls)
+	if err := call.charge.TakeAll(ctx, calls); err != nil {
+		return err
+	}
+	call.client = a.config.Clients.Open(call.Caller.Client, call.Caller.ClientKey())
+	return call.client.TakeAll(ctx, calls)
 }
 
 // Left is how many calls the caller has left of what Charge charged; ok is false where nothing is limited.
@@ -52,6 +57,7 @@ type Keyed struct {
 	Operation, Path string
 	Key             string
 	Fingerprint     []byte // what a repeat must have in common with the first
+	MayQueue        bool   // it may be answered 202 when everything is
 }
 
 // Part is a context for one keyed write of a request that has several: a call of its own, of the same caller, charged
@@ -61,14 +67,33 @@ func (a *API) Part(ctx context.Context, class resilience.Class, write Keyed) (co
 	part := &Call{
 		Correlation: whole.Correlation, Operation: write.Operation, Caller: whole.Caller, path: write.Path, key: write.Key,
 		fingerprint: idempotency.Fingerprint("", write.Path, write.Fingerprint), began: time.Now(),
-		charge: a.config.Limits[class].Open(whole.Caller.Key()),
+		client: a.config.Clients.Open(whole.Caller.Client, whole.Caller.ClientKey()),
 	}
+	part.Async = write.MayQueue && a.async.Load()
+	if err := part.client.Take(ctx); err != nil {
+		return nil, err
+	}
+	part.charge = a.config.Limits[class].Open(whole.Caller.Key())
 	whole.charge = part.charge // the last one is what the answer shows
-	return context.WithValue(ctx, callKey{}, part), part.charge.Enter(ctx)
+	err := part.charge.Enter(ctx)
+	if err == nil && part.Async {
+		err = part.charge.One(ctx)
+	}
+	if err != nil {
+		part.Settle()
+		return nil, err
+	}
+	return context.WithValue(ctx, callKey{}, part), nil
 }
 
-// Mistake charges a part that was refused for its form, before the idempotency layer counted it.
-func (c *Call) Mistake() { c.charge.Mistake() }
+// Settle ends a part's bill: it is charged if it was refused for its form, before the idempotency layer counted it, and what
+// the caller's own limit refused or took for a repeat is nothing that the application has used.
+func (c *Call) Settle() {
+	c.charge.Mistake()
+	if c.client != nil && c.charge.Free() {
+		c.client.GiveBack()
+	}
+}
 
 // Fail answers with the problem that the error becomes.
 func (a *API) Fail(w http.ResponseWriter, r *http.Request, err error) { a.fail(w, r, err) }
