@@ -144,7 +144,7 @@ func start(t *testing.T, settings ...string) *world {
 	go func() { w.exited <- cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill() // as Lambda ends one
-		<-w.exited             // that it was killed is known
+		<-w.exited             //nolint:errcheck // that it was killed is known
 	})
 	return w
 }
