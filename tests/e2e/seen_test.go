@@ -39,8 +39,12 @@ func shownMetrics(t *testing.T) map[string][]string {
 	}
 	receiver.next(t, 20*time.Second)
 	receiver.next(t, 20*time.Second)
-	got, err := s.send(t.Context(), call{method: http.MethodGet, path: "/metrics"})
-	require.NoError(t, err)
+	var got reply
+	require.Eventually(t, func() (settled bool) { // the receiver has a delivery before its verdict is counted
+		var err error
+		got, err = s.send(t.Context(), call{method: http.MethodGet, path: "/metrics"})
+		return err == nil && strings.Contains(string(got.body), "webhook_deliveries_total{")
+	}, 20*time.Second, 50*time.Millisecond)
 	shown := map[string][]string{}
 	for line := range strings.Lines(string(got.body)) {
 		m := regexp.MustCompile(`^([a-z_]+)(?:\{(.*)\})? `).FindStringSubmatch(line)
