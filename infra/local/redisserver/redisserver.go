@@ -96,6 +96,23 @@ func (s *Server) Done() <-chan struct{} {
 	return s.process.Done()
 }
 
+// PID is the server's process, 0 for the one in this process.
+func (s *Server) PID() int {
+	if s.process == nil {
+		return 0
+	}
+	return s.process.PID()
+}
+
+// Kill ends it as a crash does, for tests of what survives one.
+func (s *Server) Kill() {
+	if s.mini != nil {
+		s.mini.Close()
+		return
+	}
+	s.process.Stop(syscall.SIGKILL, time.Second)
+}
+
 // Stop ends it.
 func (s *Server) Stop() {
 	if s.mini != nil {

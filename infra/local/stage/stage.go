@@ -219,6 +219,7 @@ func Toolchain(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("fetching %s: %w: %s", Go, err, bytes.TrimSpace(said))
 	}
 	return Go, nil
+	Overlay      string   // a file that replaces sources (go help build), for tests that need a broken handler
 }
 
 // Build compiles the handler in repo into the file out: static, without paths of this machine in it.
@@ -238,6 +239,9 @@ func Build(ctx context.Context, repo, out string, options BuildOptions) error {
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", out}
 	if len(options.Tags) > 0 {
 		args = append(args, "-tags", strings.Join(options.Tags, ","))
+	}
+	if options.Overlay != "" {
+		args = append(args, "-overlay", options.Overlay)
 	}
 	build := exec.CommandContext(ctx, "go", append(args, "./handler")...) //nolint:gosec // our own tree and options
 	build.Dir = repo

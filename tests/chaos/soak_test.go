@@ -1,0 +1,270 @@
+package chaos
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	standin "github.com/company/order-catalog-service/infra/local/servicebus"
+	"github.com/company/order-catalog-service/shared/servicebus"
+	"github.com/company/order-catalog-service/shared/signature"
+	"github.com/company/order-catalog-service/tests/history"
+)
+
+// clients is how many use the service at once.
+const clients = 12
+
+// TestThePromisesHoldWhateverIsDoneToTheService is the proof of all promises at once. It fails when one is broken, and
+// when nothing was done or nobody was served.
+func TestThePromisesHoldWhateverIsDoneToTheService(t *testing.T) {
+	duration, seed := 40*time.Second, rand.Uint64()
+	var err error
+	if text := os.Getenv("SOAK"); text != "" {
+		duration, err = time.ParseDuration(text)
+		require.NoError(t, err, "SOAK is a duration such as 2m")
+	}
+	if text := os.Getenv("CHAOS_SEED"); text != "" {
+		seed, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err, "CHAOS_SEED is a number, as an earlier run told it")
+	}
+	r := soak(t, options{}, seed, duration)
+	for _, v := range r.broken {
+		if v.Undecided() {
+			t.Log(v)
+			continue
+		}
+		t.Error(v)
+	}
+	assert.Positive(t, r.faults)
+	assert.Greater(t, len(r.truth.Orders), int(duration.Seconds()), "hardly anybody was served: nothing is proved")
+}
+
+// run is what a soak came to.
+type run struct {
+	history history.History
+	truth   history.Truth
+	broken  []history.Violation
+	faults  int
+}
+
+// soak runs a stack under clients and the nemesis for a while, lets it come to rest, and checks the history.
+func soak(t *testing.T, o options, seed uint64, duration time.Duration) run {
+	t.Helper()
+	t.Logf("CHAOS_SEED=%d", seed)
+	s := open(t, o)
+	name := filepath.Join(artifacts(t), fmt.Sprintf("history-%d.jsonl", seed))
+	file, err := os.Create(name) //nolint:gosec // in the test's own folder
+	require.NoError(t, err)
+	log := history.NewLog(file, history.Run{Seed: seed, Began: time.Now(), Clients: clients})
+	hook := listen(t)
+	p := &shop{s: s, log: log}
+	ctx, cancel := context.WithTimeout(context.Background(), duration)
+	defer cancel()
+	customers := make([]*client, clients)
+	for i := range customers {
+		customers[i] = newClient(t, p, i, seed)
+	}
+	hook.register(t, customers[0])
+
+	hearing, deaf := context.WithCancel(context.Background())
+	var topic []history.Event
+	var heard atomic.Int64
+	var listening, working sync.WaitGroup
+	listening.Go(func() { topic = hear(hearing, t, s, &heard) })
+	for _, c := range customers {
+		working.Go(func() { c.use(ctx, t) })
+	}
+	r := run{faults: s.torment(ctx, log, plan(seed, duration), o.settings)}
+	working.Wait()
+	calm := log.Now()
+	hook.calmDown()
+	rest(t, s, &heard, o.overlay == "")
+	t.Logf("at rest %s after the last client", (log.Now() - calm).Round(time.Millisecond))
+	deaf()
+	listening.Wait()
+	require.NoError(t, log.Close())
+	require.NoError(t, file.Close())
+
+	db, err := s.database(context.Background())
+	require.NoError(t, err)
+	defer db.Close(context.Background()) //nolint:errcheck // has answered
+	r.truth, err = history.ReadDatabase(context.Background(), db)
+	require.NoError(t, err)
+	r.truth.Topic, r.truth.Hooks = topic, hook.answered()
+	file, err = os.Open(name) //nolint:gosec // as above
+	require.NoError(t, err)
+	defer file.Close() //nolint:errcheck // only read
+	r.history, err = history.Read(file)
+	require.NoError(t, err)
+	r.broken = history.Check(r.history, r.truth, history.Options{})
+	page := filepath.Join(filepath.Dir(name), fmt.Sprintf("report-%d.html", seed))
+	require.NoError(t, history.WriteReport(page, r.history, r.truth, r.broken))
+	t.Logf("%d attempts, %d orders, %d events, %d faults; %s", len(r.history.Attempts), len(r.truth.Orders), len(r.truth.Outbox), r.faults, page)
+	return r
+}
+
+// artifacts is where the history and its page stay: in CHAOS_DIR, else in the test's folder, which goes with the test.
+func artifacts(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("CHAOS_DIR"); dir != "" {
+		require.NoError(t, os.MkdirAll(dir, 0o755)) //nolint:gosec // for everybody
+		return dir
+	}
+	return t.TempDir()
+}
+
+// rest waits until everything that was accepted has happened: events sent and numbered, deliveries at their end, and the
+// test's own subscription empty. A broken service may never come to rest: then it is given a while.
+func rest(t *testing.T, s *stack, heard *atomic.Int64, whole bool) {
+	t.Helper()
+	patience := 3 * time.Minute
+	if !whole {
+		patience = 20 * time.Second
+	}
+	deadline := time.Now().Add(patience)
+	for last := int64(-1); ; time.Sleep(200 * time.Millisecond) { // between two looks
+		var left int64
+		db, err := s.database(context.Background())
+		if err == nil { // retries would come in minutes and hours: their time is now
+			_, err = db.Exec(context.Background(), `UPDATE webhook_deliveries SET next_attempt_at = now() WHERE status = 'pending' AND lease IS NULL AND next_attempt_at > now()`)
+		}
+		if err == nil {
+			err = db.QueryRow(context.Background(), `SELECT (SELECT count(*) FROM outbox WHERE processed_at IS NULL)
+	+ (SELECT count(*) FROM outbox) - (SELECT count(*) FROM feed) + (SELECT count(*) FROM webhook_deliveries WHERE status = 'pending')
+	+ (SELECT count(*) FROM outbox o WHERE NOT EXISTS (SELECT FROM webhook_deliveries d WHERE d.event_id = o.id))`).Scan(&left)
+			_ = db.Close(context.Background())
+		}
+		if now := heard.Load(); err == nil && left == 0 && now == last {
+			return
+		} else if last = now; time.Now().After(deadline) {
+			t.Logf("not at rest after %s: %d things are left to do (%v)", patience, left, err)
+			return
+		}
+	}
+}
+
+// hear notes what comes on the topic, through every death of the broker, in the topic's own order.
+func hear(ctx context.Context, t *testing.T, s *stack, heard *atomic.Int64) []history.Event {
+	t.Helper()
+	places := map[int64]history.Event{}
+	client, err := azservicebus.NewClientFromConnectionString(standin.ConnectionString(s.ports.broker), &azservicebus.ClientOptions{
+		RetryOptions: azservicebus.RetryOptions{MaxRetries: 1, RetryDelay: 50 * time.Millisecond},
+	})
+	assert.NoError(t, err)
+	defer func() { _ = client.Close(context.Background()) }()
+	for ctx.Err() == nil {
+		receiver, err := client.NewReceiverForSubscription(servicebus.TopicOrderEvents, audit, nil)
+		assert.NoError(t, err)
+		for err == nil && ctx.Err() == nil {
+			var messages []*azservicebus.ReceivedMessage
+			messages, err = receiver.ReceiveMessages(ctx, 200, nil)
+			for _, m := range messages {
+				e := history.Event{ID: m.MessageID, Aggregate: fmt.Sprint(m.ApplicationProperties["aggregate"])}
+				e.Sequence, _ = m.ApplicationProperties["sequence"].(int64)
+				if m.Subject != nil {
+					e.Type = *m.Subject
+				}
+				places[*m.SequenceNumber] = e
+			}
+			heard.Store(int64(len(places)))
+			for _, m := range messages { // what can't be completed now comes again under its own number
+				settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+				if err == nil {
+					err = receiver.CompleteMessage(settling, m, nil)
+				}
+				cancel()
+			}
+		}
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		_ = receiver.Close(closing)
+		cancel()
+	}
+	var list []history.Event
+	for _, place := range slices.Sorted(maps.Keys(places)) {
+		list = append(list, places[place])
+	}
+	return list
+}
+
+// hook is a webhook endpoint that refuses a tenth of what comes.
+type hook struct {
+	url  string
+	mu   sync.Mutex
+	keys []signature.Key
+	good map[string]bool
+	calm bool // refuses nothing any more
+}
+
+func listen(t *testing.T) *hook {
+	t.Helper()
+	h := &hook{good: map[string]bool{}}
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	h.url = server.URL
+	return h
+}
+
+// ServeHTTP answers a delivery.
+func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		err = signature.Verify(r.Header, body, time.Now(), h.keys...)
+	}
+	switch {
+	case err != nil:
+		w.WriteHeader(http.StatusUnauthorized)
+	case !h.calm && rand.IntN(10) == 0:
+		w.WriteHeader(http.StatusInternalServerError)
+	default:
+		h.good[r.Header.Get(signature.HeaderID)] = true
+	}
+}
+
+func (h *hook) calmDown() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calm = true
+}
+
+func (h *hook) answered() map[string]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.good
+}
+
+// register makes it an endpoint of the service, for all events.
+func (h *hook) register(t *testing.T, c *client) {
+	t.Helper()
+	res, body, err := c.send(t.Context(), "register", request{
+		method: http.MethodPost, path: "/api/v1/webhooks/register",
+		body: map[string]any{"url": h.url, "events": []string{
+			"order.created.v1", "order.confirmed.v1", "order.cancelled.v1", "product.price_changed.v1", "product.stock_depleted.v1",
+		}},
+	})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusCreated, res.StatusCode, "%s", body)
+	var made struct{ Secret string }
+	require.NoError(t, json.Unmarshal(body, &made))
+	key, err := signature.ParseKey(made.Secret)
+	require.NoError(t, err)
+	h.keys = []signature.Key{key}
+}
