@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -59,6 +60,7 @@ type node struct {
 type options struct {
 	overlay  string   // replaces source files of the handler: a broken one
 	settings []string // more of the handlers' environment
+	sql      string   // run on the database before the service is used
 }
 
 // open starts a stack. Whatever the test does to it, nothing of it is left at the end.
@@ -94,6 +96,16 @@ func open(t *testing.T, o options) *stack {
 	for i := range s.hosts {
 		s.hosts[i] = s.newNode(i)
 		s.startHost(i, o.settings)
+	}
+	for _, n := range s.hosts { // the first one migrates
+		require.Eventually(t, func() bool { return n.ready() }, 2*time.Minute, 50*time.Millisecond, "a handler did not get ready")
+	}
+	if o.sql != "" {
+		db, err := s.database(ctx)
+		require.NoError(t, err)
+		_, err = db.Exec(ctx, o.sql)
+		require.NoError(t, err)
+		require.NoError(t, db.Close(ctx))
 	}
 	return s
 }
@@ -185,9 +197,31 @@ func (s *stack) startHost(i int, settings []string) {
 	n.process = p
 }
 
+// ready tells whether a node's handler can work.
+func (n *node) ready() bool {
+	client := http.Client{Timeout: time.Second}
+	res, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/health/startup", n.port)) //nolint:noctx // bounded
+	if err != nil {
+		return false
+	}
+	_ = res.Body.Close()
+	return res.StatusCode == http.StatusOK
+}
+
 // database is a connection to the database as its owner, past all proxies.
 func (s *stack) database(ctx context.Context) (*pgx.Conn, error) {
-	return pgx.Connect(ctx, s.postgres.URL(pgserver.Owner, pgserver.Database))
+	return connect(ctx, s.postgres.URL(pgserver.Owner, pgserver.Database))
+}
+
+// superuser is one that may change the server's settings.
+func (s *stack) superuser(ctx context.Context) (*pgx.Conn, error) {
+	return connect(ctx, s.postgres.SuperuserURL())
+}
+
+func connect(ctx context.Context, address string) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return pgx.Connect(ctx, address)
 }
 
 // stopAll ends what is left.

@@ -286,6 +286,9 @@ func checkDeliveries(t Truth) (broken []Violation) {
 	status := map[[2]string]string{}
 	for _, d := range t.Deliveries {
 		status[[2]string{d.Event, d.Endpoint}] = d.Status
+		if d.Counted > 1 {
+			say("event %s was delivered to endpoint %s by %d attempts that all counted: a lease without a fence", d.Event, d.Endpoint, d.Counted)
+		}
 	}
 	missing := 0
 	for _, endpoint := range t.Endpoints {

@@ -46,7 +46,7 @@ func world() (history.History, history.Truth) {
 		Stock:  map[string]history.Ledger{"p": {Initial: 8, Available: 6, Sold: 2}},
 		Outbox: events, Feed: append([]history.Event{}, events...), Topic: append([]history.Event{events[0]}, events...),
 		Endpoints: []string{"w"}, Hooks: map[string]bool{"e1": true, "e2": true},
-		Deliveries: []history.Delivery{{"e1", "w", "succeeded"}, {"e2", "w", "succeeded"}, {"e3", "w", "dead"}},
+		Deliveries: []history.Delivery{{"e1", "w", "succeeded", 1}, {"e2", "w", "succeeded", 1}, {"e3", "w", "dead", 0}},
 		Carts:      map[string][]history.Line{"c": lines(4)},
 	}
 	return history.History{
@@ -105,6 +105,7 @@ func TestEveryBrokenPromiseIsFound(t *testing.T) {
 		"two events of one number":  {func(_ *H, t *T) { t.Outbox[2].Sequence = 1 }, "P3", "two events with one sequence"},
 		"a delivery forgotten":      {func(_ *H, t *T) { t.Deliveries = t.Deliveries[1:] }, "P4", `at endpoint w is ""`},
 		"a delivery that never was": {func(_ *H, t *T) { delete(t.Hooks, "e2") }, "P4", "never answered it well"},
+		"delivered twice over":      {func(_ *H, t *T) { t.Deliveries[0].Counted = 2 }, "P4", "by 2 attempts"},
 		"a cart that forgot":        {func(_ *H, t *T) { t.Carts["c"][0].Quantity = 1 }, "carts", "the last that was set"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,8 +25,12 @@ type Ledger struct {
 	Initial, Available, Sold int
 }
 
-// Delivery is what became of an event at an endpoint.
-type Delivery struct{ Event, Endpoint, Status string }
+// Delivery is what became of an event at an endpoint. Counted is how many attempts it was delivered by, by its record: those
+// that were answered well and counted.
+type Delivery struct {
+	Event, Endpoint, Status string
+	Counted                 int
+}
 
 // Truth is what the stores hold at the end of a run, and what subscribers heard.
 type Truth struct {
@@ -112,12 +116,14 @@ func readEvents(ctx context.Context, db *pgx.Conn, t *Truth) (err error) {
 }
 
 func readDeliveries(ctx context.Context, db *pgx.Conn, t *Truth) error {
-	rows, err := db.Query(ctx, `SELECT event_id::text, endpoint_id::text, status FROM webhook_deliveries`)
+	rows, err := db.Query(ctx, `SELECT d.event_id::text, d.endpoint_id::text, d.status,
+	(SELECT count(*) FROM webhook_attempts a WHERE a.event_id = d.event_id AND a.endpoint_id = d.endpoint_id AND a.status BETWEEN 200 AND 299 AND a.error IS NULL)
+FROM webhook_deliveries d`)
 	if err != nil {
 		return err
 	}
 	if t.Deliveries, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (d Delivery, err error) {
-		return d, row.Scan(&d.Event, &d.Endpoint, &d.Status)
+		return d, row.Scan(&d.Event, &d.Endpoint, &d.Status, &d.Counted)
 	}); err != nil {
 		return err
 	}

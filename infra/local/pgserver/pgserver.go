@@ -1,7 +1,7 @@
 // Package pgserver runs a private PostgreSQL for the local stack and for tests, from whatever binaries the
 // machine has or can get, as root or as an ordinary user, without touching any other cluster.
 //
-// Read Start, then find.go (where binaries come from), account.go (who runs the server and where its data may
+// Read Start, then replica.go (a standby of it, for tests of a failover), find.go (where binaries come from), account.go (who runs the server and where its data may
 // lie), cluster.go (its files) and roles.go (who may log in to what).
 package pgserver
 
@@ -72,6 +72,19 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s, err := run(ctx, bin, dir, password, user, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.provision(ctx); err != nil {
+		s.Stop()
+		return nil, fmt.Errorf("%w\n%s", err, s.lastWords())
+	}
+	return s, nil
+}
+
+// run starts the server on its data.
+func run(ctx context.Context, bin, dir, password string, user account, o Options) (*Server, error) {
 	if err := dropStaleLock(ctx, dir, 15*time.Second); err != nil {
 		return nil, err
 	}
@@ -97,10 +110,6 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	// SIGINT: should this process die, the server rolls back what is open, writes a checkpoint and ends.
 	if s.process, err = child.Start(cmd, syscall.SIGINT); err != nil {
 		return nil, err
-	}
-	if err := s.provision(ctx); err != nil {
-		s.Stop()
-		return nil, fmt.Errorf("%w\n%s", err, s.lastWords())
 	}
 	return s, nil
 }

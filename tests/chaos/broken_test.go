@@ -1,0 +1,89 @@
+package chaos
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// patch is a change of one source file: from must be in it exactly once.
+type patch struct{ file, from, to string }
+
+// TestTheCheckerFindsABrokenService takes one safeguard at a time out of the service, and the soak must find the promise
+// that breaks. It takes minutes: CHAOS_BROKEN=1, or `make soak`, runs it.
+func TestTheCheckerFindsABrokenService(t *testing.T) {
+	if os.Getenv("CHAOS_BROKEN") == "" {
+		t.Skip("CHAOS_BROKEN is not set")
+	}
+	for _, c := range []struct {
+		name    string
+		patches []patch
+		sql     string // run before the service is used
+		promise string
+	}{
+		{"the key's row is not stored", []patch{{
+			"shared/idempotency/store.go",
+			"AS k (digest, fingerprint, status, header, body)\nORDER BY digest`",
+			"AS k (digest, fingerprint, status, header, body)\nWHERE false ORDER BY digest`",
+		}}, "", "P1"},
+		{"stock is not looked at under its lock", []patch{
+			{"functions/orders/store.go", "WHERE product_id = ANY($1) ORDER BY product_id FOR NO KEY UPDATE`", "WHERE product_id = ANY($1) ORDER BY product_id`"},
+		}, "ALTER TABLE inventory DROP CONSTRAINT inventory_available_check", "P2"},
+		{"stock is not compared with what is ordered", []patch{
+			{"functions/orders/decide.go", "if s.available < int64(w.quantity) {", "if s.available < -1000 {"},
+		}, "ALTER TABLE inventory DROP CONSTRAINT inventory_available_check", "P2"},
+		{"the drain goes on after the last event that was sent", []patch{{
+			"shared/outbox/pass.go",
+			"SELECT * FROM outbox WHERE shard = s AND processed_at IS NULL ORDER BY aggregate_id, sequence LIMIT 100",
+			"SELECT * FROM outbox WHERE shard = s AND processed_at IS NULL AND id > COALESCE((SELECT max(id::text)::uuid FROM outbox WHERE shard = s AND processed_at IS NOT NULL), '00000000-0000-0000-0000-000000000000') ORDER BY aggregate_id, sequence LIMIT 100",
+		}}, "", "P3"},
+		{"a delivery's lease has no fence", []patch{
+			{"functions/webhooks/verdict.go", "WHERE d.event_id = $1 AND d.endpoint_id = $2 AND d.lease = $3 AND e.id = $2", "WHERE d.event_id = $1 AND d.endpoint_id = $2 AND ($3::uuid IS NOT NULL) AND e.id = $2"},
+			{"functions/webhooks/webhooks.go", "{&l.Lease, time.Minute},", "{&l.Lease, 20 * time.Millisecond},"}, // one that ends often within a minute
+		}, "", "P4"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := soak(t, options{overlay: overlay(t, c.patches), sql: c.sql}, 1, 30*time.Second)
+			var found []string
+			for _, v := range r.broken {
+				if v.Promise == c.promise {
+					found = append(found, v.What)
+				}
+			}
+			if assert.NotEmpty(t, found, "%s is broken and nobody saw it; found: %v", c.promise, r.broken) {
+				t.Logf("%d violations of %s, the first: %s", len(found), c.promise, found[0])
+			}
+		})
+	}
+}
+
+// overlay writes patched copies of source files, and the file that tells the compiler of them.
+func overlay(t *testing.T, patches []patch) string {
+	t.Helper()
+	dir := t.TempDir()
+	replace := map[string]string{}
+	for i, p := range patches {
+		file, err := filepath.Abs(filepath.Join("../..", p.file))
+		require.NoError(t, err)
+		from := file
+		if done, ok := replace[file]; ok {
+			from = done
+		}
+		raw, err := os.ReadFile(from) //nolint:gosec // our own source
+		require.NoError(t, err)
+		require.Equal(t, 1, strings.Count(string(raw), p.from), "%s has changed: mend the patch", p.file)
+		replace[file] = filepath.Join(dir, string(rune('a'+i))+".go")
+		require.NoError(t, os.WriteFile(replace[file], []byte(strings.Replace(string(raw), p.from, p.to, 1)), 0o600))
+	}
+	raw, err := json.Marshal(map[string]any{"Replace": replace})
+	require.NoError(t, err)
+	name := filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(name, raw, 0o600))
+	return name
+}
