@@ -69,8 +69,9 @@ bench: ## Measure against references in the same run (8 min); DOCS=docs writes d
 k6: ## Send Black Friday to a running stack (make run): make k6 RATE=500 DURATION=120
 	@$$(command -v k6 || echo go run go.k6.io/k6@v1.8.1) run --no-usage-report tests/load/black-friday.js
 
-soak: ## Kill drains and broker at random for two minutes, then check the books
-	@export SOAK=2m; $(LOCAL) services -- go test -count=1 -v ./tests/soak
+soak: ## Hurt the service for SOAK (2m) under load and check the books, then see that the checks can fail
+	@$(LOCAL) services -- env SOAK=$(or $(SOAK),2m) go test -count=1 -v ./tests/soak
+	@env SOAK=$(or $(SOAK),2m) CHAOS_BROKEN=1 go test -count=1 -timeout 0 -v ./tests/chaos
 
 azure: ## Bring up to date what is made from the code: the gateway's document and the snapshots of what Bicep deploys
 	UPDATE=1 go test -count=1 -run 'TheGatewayPublishesTheCodesOperations' ./handler
