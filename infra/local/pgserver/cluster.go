@@ -21,10 +21,8 @@ const passwordFile = "superuser.password"
 // whoMayLogIn is the cluster's pg_hba.conf. Any user of the machine can reach a port on its loopback, and a
 // superuser of PostgreSQL can run programs, so that one needs the password; the stack's two roles can't do more
 // than read and write the demo shop, and connection strings without secrets can be pasted.
-const whoMayLogIn = `host all ` + superuser + ` 127.0.0.1/32 scram-sha-256
-host all +` + Owner + `,` + App + ` 127.0.0.1/32 trust
 const whoMayLogIn = `host all,replication ` + superuser + ` 127.0.0.1/32 scram-sha-256
-host all ` + Owner + `,` + App + ` 127.0.0.1/32 trust
+host all +` + Owner + `,` + App + ` 127.0.0.1/32 trust
 `
 
 // initialise makes a cluster where there is none and returns its superuser's password. It is made beside its

@@ -197,6 +197,7 @@ type BuildOptions struct {
 	GOOS, GOARCH string
 	Version      string   // what the handler calls itself
 	Tags         []string // build tags, for tests that need a handler with fault points
+	Overlay      string   // a file that replaces sources (go help build), for tests that need a broken handler
 	Toolchain    string   // which Go, as GOTOOLCHAIN names it
 }
 
@@ -219,7 +220,6 @@ func Toolchain(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("fetching %s: %w: %s", Go, err, bytes.TrimSpace(said))
 	}
 	return Go, nil
-	Overlay      string   // a file that replaces sources (go help build), for tests that need a broken handler
 }
 
 // Build compiles the handler in repo into the file out: static, without paths of this machine in it.
