@@ -97,7 +97,7 @@ func startSelf(t *testing.T, role string, settings any, port int) *child.Process
 	t.Helper()
 	raw, err := json.Marshal(settings)
 	require.NoError(t, err)
-	cmd := exec.Command(os.Args[0]) //nolint:gosec,noctx // ourselves; killed at the end
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "CHAOS_ROLE="+role)
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(raw), os.Stderr
 	p, err := child.Start(cmd, syscall.SIGKILL)

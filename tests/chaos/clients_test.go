@@ -101,7 +101,7 @@ func newClient(t *testing.T, p *shop, number int, seed uint64) *client {
 	t.Helper()
 	c := &client{
 		shop: p, number: number, name: fmt.Sprintf("customer-%d", number),
-		random: rand.New(rand.NewPCG(seed, uint64(number)+100)),                                       //nolint:gosec // repeatable
+		random: rand.New(rand.NewPCG(seed, uint64(number)+100)),
 		http:   &http.Client{Timeout: impatience, Transport: &http.Transport{MaxIdleConnsPerHost: 2}}, // of its own
 	}
 	var err error
@@ -268,7 +268,7 @@ func (c *client) send(ctx context.Context, key string, r request) (*http.Respons
 	if err != nil {
 		return nil, nil, err
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end, or failed
+	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	return res, body, err
 }

@@ -65,7 +65,7 @@ func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.
 
 // plan draws the faults of a run.
 func plan(seed uint64, duration time.Duration) (list []fault) {
-	r := rand.New(rand.NewPCG(seed, 10)) //nolint:gosec // repeatable on purpose
+	r := rand.New(rand.NewPCG(seed, 10))
 	all := 0
 	for _, k := range kinds {
 		all += k.weight

@@ -24,7 +24,7 @@ import (
 // away is how long a store is gone. `make soak` takes a minute.
 func away(t *testing.T) time.Duration {
 	t.Helper()
-	d := 8 * time.Second
+	d := 4 * time.Second
 	if text := os.Getenv("AWAY"); text != "" {
 		var err error
 		d, err = time.ParseDuration(text)
@@ -101,7 +101,7 @@ func (sc *scene) end(database func(context.Context) (history.Truth, error)) hist
 	require.NoError(t, sc.file.Close())
 	file, err := os.Open(sc.name)
 	require.NoError(t, err)
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	h, err := history.Read(file)
 	require.NoError(t, err)
 	truth, err := database(context.Background())
@@ -293,7 +293,7 @@ func TestPostgresFailsOverToASynchronousReplica(t *testing.T) {
 		}
 	}
 	require.NotZero(t, first, "no order was placed on the promoted standby")
-	t.Logf("the standby was promoted %s after the primary's death; the first order was placed %s after that", (promoted - gone).Round(time.Millisecond), (first - promoted).Round(time.Millisecond))
+	t.Logf("the standby was promoted %s after the primary's death; the first order was placed %s after it", (promoted - gone).Round(time.Millisecond), (first - gone).Round(time.Millisecond))
 }
 
 // twoServers is a connection string that names two servers and asks for the one that takes writes.

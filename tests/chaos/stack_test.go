@@ -70,9 +70,9 @@ func open(t *testing.T, o options) *stack {
 		require.Empty(t, os.Getenv("CI"), "there must be a redis-server")
 		t.Skip("redis-server is not installed: what can be killed must be a process")
 	}
-	dir, err := os.MkdirTemp("", "chaos-") // not in the test's own folder: PostgreSQL's user must be able to enter it
+	dir, err := os.MkdirTemp("", "chaos-") //nolint:usetesting // PostgreSQL's user must be able to enter it
 	require.NoError(t, err)
-	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // for that user
+	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &stack{t: t, dir: dir, binary: filepath.Join(dir, "handler")}
 	for _, port := range []*int{&s.ports.postgres, &s.ports.redis, &s.ports.broker} {
@@ -200,7 +200,7 @@ func (s *stack) startHost(i int, settings []string) {
 // ready tells whether a node's handler can work.
 func (n *node) ready() bool {
 	client := http.Client{Timeout: time.Second}
-	res, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/health/startup", n.port)) //nolint:noctx // bounded
+	res, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/health/startup", n.port))
 	if err != nil {
 		return false
 	}
@@ -248,7 +248,7 @@ func family(pid int) []int {
 	list := []int{pid}
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is well formed
 	for _, file := range files {
-		raw, err := os.ReadFile(file) //nolint:gosec // of the kernel
+		raw, err := os.ReadFile(file)
 		if err != nil {
 			continue // ended meanwhile
 		}

@@ -38,7 +38,8 @@ func world() (history.History, history.Truth) {
 	probe.Lines, probe.Made, probe.Replayed, probe.Probe = lines(2), "o2", true, true
 
 	events := []history.Event{
-		{ID: "e1", Aggregate: "o1", Type: "order.created.v1", Sequence: 1}, {ID: "e2", Aggregate: "o2", Type: "order.created.v1", Sequence: 1},
+		{ID: "e1", Aggregate: "o1", Type: "order.created.v1", Sequence: 1},
+		{ID: "e2", Aggregate: "o2", Type: "order.created.v1", Sequence: 1},
 		{ID: "e3", Aggregate: "o1", Type: "order.cancelled.v1", Sequence: 2},
 	}
 	t := history.Truth{
@@ -100,8 +101,10 @@ func TestEveryBrokenPromiseIsFound(t *testing.T) {
 		"an event lost on the wire": {func(_ *H, t *T) { t.Topic = t.Topic[:3] }, "P3", "topic: event e3 is missing"},
 		"an event not in the feed":  {func(_ *H, t *T) { t.Feed = t.Feed[1:] }, "P3", "feed: event e1 is missing"},
 		"twice in the feed":         {func(_ *H, t *T) { t.Feed = append(t.Feed, t.Feed[0]) }, "P3", "in the feed twice"},
-		"out of order": {func(_ *H, t *T) { t.Topic[0], t.Topic[1], t.Topic[3] = t.Topic[3], t.Topic[2], t.Topic[0] },
-			"P3", "came after number 2"},
+		"out of order": {
+			func(_ *H, t *T) { t.Topic[0], t.Topic[1], t.Topic[3] = t.Topic[3], t.Topic[2], t.Topic[0] },
+			"P3", "came after number 2",
+		},
 		"two events of one number":  {func(_ *H, t *T) { t.Outbox[2].Sequence = 1 }, "P3", "two events with one sequence"},
 		"a delivery forgotten":      {func(_ *H, t *T) { t.Deliveries = t.Deliveries[1:] }, "P4", `at endpoint w is ""`},
 		"a delivery that never was": {func(_ *H, t *T) { delete(t.Hooks, "e2") }, "P4", "never answered it well"},
@@ -128,8 +131,10 @@ func TestEveryBrokenPromiseIsFound(t *testing.T) {
 func TestWhatIsOpenMayHaveHappenedOrNot(t *testing.T) {
 	t.Parallel()
 	h, truth := world()
-	open := history.Attempt{Client: 3, Op: history.Place, Key: "k7", Begin: time.Second, End: 2 * time.Second, Error: "timeout",
-		Lines: []history.Line{{Product: "p", Quantity: 1}}}
+	open := history.Attempt{
+		Client: 3, Op: history.Place, Key: "k7", Begin: time.Second, End: 2 * time.Second, Error: "timeout",
+		Lines: []history.Line{{Product: "p", Quantity: 1}},
+	}
 	h.Attempts = append(h.Attempts, open)
 	assert.Empty(t, history.Check(h, truth, history.Options{}), "it did not")
 	truth.Orders = append(truth.Orders, history.Order{ID: "o7", Key: "k7", Status: "Pending", Lines: open.Lines})
