@@ -4,10 +4,11 @@
 #
 #   failover.sh planned|forced ENVIRONMENT LOCATION SECOND_LOCATION
 #
+# SERVING=primary is the way back: then LOCATION is the second region and SECOND_LOCATION the first.
 # planned: both regions answer; nothing is lost. forced: the first one is gone; what it had not copied yet is lost.
 set -euo pipefail
 if [ $# != 4 ] || { [ "$1" != planned ] && [ "$1" != forced ]; }; then
-	sed -n '2,7p' "$0" >&2
+	sed -n '2,8p' "$0" >&2
 	exit 2
 fi
 mode=$1 environment=$2 location=$3 second=$4
@@ -32,7 +33,7 @@ az rest --method post --url "$bus/failover?api-version=2026-01-01" \
 if [ "$mode" = planned ]; then
 	echo "3/3 Front Door and the functions: $second serves"
 	az deployment sub create --name "failover-$(date +%Y%m%d%H%M%S)" --location "$location" \
-		--template-file "$here/../main.bicep" --parameters environment="$environment" serving=secondary makeReplica=false --output none
+		--template-file "$here/../main.bicep" --parameters environment="$environment" serving="${SERVING:-secondary}" makeReplica=false --output none
 else
 	# A deployment would wait for the region that is gone. Front Door has left it by itself; messages and timers are what
 	# is missing over there.

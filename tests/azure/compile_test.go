@@ -39,7 +39,7 @@ func bicep(t *testing.T, args ...string) (out, said string) {
 		}
 	}
 	if compiler == "" {
-		if os.Getenv("CI") != "" {
+		if os.Getenv("CI") != "" && os.Getenv("WITHOUT_BICEP") == "" {
 			t.Fatal("the Bicep compiler is not on PATH, and BICEP does not name it: az bicep install")
 		}
 		t.Skip("the Bicep compiler is not on PATH, and BICEP does not name it: az bicep install")

@@ -102,6 +102,9 @@ func startSelf(t *testing.T, role string, settings any, port int) *child.Process
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(raw), os.Stderr
 	p, err := child.Start(cmd, syscall.SIGKILL)
 	require.NoError(t, err)
-	require.NoError(t, p.WaitFor(port, time.Minute))
+	if err := p.WaitFor(port, time.Minute); err != nil {
+		p.Stop(syscall.SIGKILL, time.Second)
+		require.NoError(t, err)
+	}
 	return p
 }

@@ -208,7 +208,7 @@ func TestPostgresIsKilledUnderLoad(t *testing.T) {
 		(back - gone).Round(time.Second), slowest.Round(time.Millisecond), (first - back).Round(time.Millisecond))
 }
 
-// Without the broker orders go on; what they tell comes later, in order.
+// Without the broker orders go on; what they tell comes later.
 func TestBrokerIsKilledUnderLoad(t *testing.T) {
 	s := open(t, options{})
 	sc := busy(t, s)

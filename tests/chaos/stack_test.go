@@ -89,10 +89,10 @@ func open(t *testing.T, o options) *stack {
 	t.Cleanup(stop)
 	s.issuer = tokens
 
+	t.Cleanup(s.stopAll)
 	s.startPostgres()
 	s.startRedis()
 	s.startBroker()
-	t.Cleanup(s.stopAll)
 	for i := range s.hosts {
 		s.hosts[i] = s.newNode(i)
 		s.startHost(i, o.settings)
@@ -239,8 +239,12 @@ func (s *stack) stopAll() {
 	if s.broker != nil {
 		s.broker.Stop(syscall.SIGKILL, time.Second)
 	}
-	s.redis.Stop()
-	s.postgres.Stop()
+	if s.redis != nil {
+		s.redis.Stop()
+	}
+	if s.postgres != nil {
+		s.postgres.Stop()
+	}
 }
 
 // family are a process and all its descendants.

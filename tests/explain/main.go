@@ -1,4 +1,4 @@
-// The explain command says what each of the service's statements costs PostgreSQL and how it is executed, on a database
+// Command explain says what each of the service's statements costs PostgreSQL and how it is executed, on a database
 // as full as a shop's: for who changes a statement or an index, and to see that no hot statement reads a whole table.
 //
 // It fills a database, runs the handler behind the local host, and drives the use cases through HTTP, webhooks included.

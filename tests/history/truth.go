@@ -3,7 +3,10 @@ package history
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -18,6 +21,25 @@ type Order struct {
 type Event struct {
 	ID, Aggregate, Type string
 	Sequence            int64
+}
+
+// EventOf reads an event's place in its aggregate from its message.
+func EventOf(m *azservicebus.ReceivedMessage) Event {
+	e := Event{ID: m.MessageID, Aggregate: fmt.Sprint(m.ApplicationProperties["aggregate"])}
+	e.Sequence, _ = m.ApplicationProperties["sequence"].(int64)
+	if m.Subject != nil {
+		e.Type = *m.Subject
+	}
+	return e
+}
+
+// InOrder lists events by the topic's own numbers of them: a receiver that lost its connection gets what it had not
+// settled later than what came after, so that the time of arrival says nothing of the order.
+func InOrder(places map[int64]Event) (list []Event) {
+	for _, place := range slices.Sorted(maps.Keys(places)) {
+		list = append(list, places[place])
+	}
+	return list
 }
 
 // Ledger is a product's stock.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	standin "github.com/company/order-catalog-service/infra/local/servicebus"
@@ -69,4 +70,38 @@ func (b *Broker) Events(t testing.TB, n int) (list []*azservicebus.ReceivedMessa
 	// in which the topic took them.
 	slices.SortFunc(list, func(a, b *azservicebus.ReceivedMessage) int { return cmp.Compare(*a.SequenceNumber, *b.SequenceNumber) })
 	return list
+}
+
+// Hear gives each what comes on the topic's subscription until ctx ends, through every death of the broker. What can't be
+// completed comes again, under the same number of the topic.
+func Hear(ctx context.Context, t testing.TB, connection, subscription string, each func([]*azservicebus.ReceivedMessage)) {
+	t.Helper()
+	client, err := azservicebus.NewClientFromConnectionString(connection, &azservicebus.ClientOptions{
+		RetryOptions: azservicebus.RetryOptions{MaxRetries: 1, RetryDelay: 50 * time.Millisecond},
+	})
+	if !assert.NoError(t, err) {
+		return
+	}
+	defer func() { _ = client.Close(context.Background()) }()
+	for ctx.Err() == nil {
+		receiver, err := client.NewReceiverForSubscription(servicebus.TopicOrderEvents, subscription, nil)
+		if !assert.NoError(t, err) {
+			return
+		}
+		for err == nil && ctx.Err() == nil {
+			var messages []*azservicebus.ReceivedMessage
+			messages, err = receiver.ReceiveMessages(ctx, 200, nil)
+			each(messages)
+			for _, m := range messages {
+				settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+				if err == nil {
+					err = receiver.CompleteMessage(settling, m, nil)
+				}
+				cancel()
+			}
+		}
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		_ = receiver.Close(closing)
+		cancel()
+	}
 }

@@ -13,11 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/company/order-catalog-service/infra/local/child"
 	"github.com/company/order-catalog-service/infra/local/issuer"
 	"github.com/company/order-catalog-service/infra/local/stage"
 	"github.com/company/order-catalog-service/tests/kit"
@@ -100,9 +102,9 @@ func (r *runtime) invoke(t *testing.T, payload any) (body []byte, failed bool) {
 type world struct {
 	*kit.Database
 	*runtime
-	broker *kit.Broker
-	issuer *issuer.Issuer
-	exited chan error
+	broker  *kit.Broker
+	issuer  *issuer.Issuer
+	process *child.Process
 }
 
 // binary is the handler, built once.
@@ -131,8 +133,8 @@ func start(t *testing.T, settings ...string) *world {
 	tokens, stop, err := issuer.Serve("127.0.0.1:0", issuer.Options{})
 	require.NoError(t, err)
 	t.Cleanup(stop)
-	w := &world{Database: kit.NewDatabase(t), runtime: newRuntime(t), broker: kit.NewBroker(t), issuer: tokens, exited: make(chan error, 1)}
-	cmd := exec.CommandContext(context.Background(), binary)
+	w := &world{Database: kit.NewDatabase(t), runtime: newRuntime(t), broker: kit.NewBroker(t), issuer: tokens}
+	cmd := exec.Command(binary) //nolint:gosec,noctx // just built; ends with the test
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(w.URL, "http://"), "AWS_LAMBDA_FUNCTION_NAME=shop",
 		"DATABASE_URL=" + w.AppURL, "MIGRATIONS_DATABASE_URL=" + w.OwnerURL, "REDIS_URL=" + redis, "SERVICEBUS_CONNECTION=" + w.broker.Connection,
@@ -140,12 +142,9 @@ func start(t *testing.T, settings ...string) *world {
 		"ADMISSION_TARGET=5s", "ADMISSION_WAIT=5s",
 	}, settings...)
 	cmd.Stdout, cmd.Stderr = testLog{t}, testLog{t}
-	require.NoError(t, cmd.Start())
-	go func() { w.exited <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // as Lambda ends one
-		<-w.exited             //nolint:errcheck // that it was killed is known
-	})
+	w.process, err = child.Start(cmd, syscall.SIGKILL)
+	require.NoError(t, err)
+	t.Cleanup(func() { w.process.Stop(syscall.SIGKILL, time.Second) }) // as Lambda ends one
 	return w
 }
 

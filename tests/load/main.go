@@ -1,4 +1,4 @@
-// The load command measures what one handler does on this machine, and says each number beside a reference measured in
+// Command load measures what one handler does on this machine, and says each number beside a reference measured in
 // the same run, since numbers of different machines, or of one machine on different days, do not compare.
 //
 // Generator, handler, PostgreSQL, Redis and the broker share the machine, each in a process of its own, and for each phase

@@ -9,12 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/company/order-catalog-service/infra/local/child"
 	standin "github.com/company/order-catalog-service/infra/local/servicebus"
 	"github.com/company/order-catalog-service/shared/outbox"
 	"github.com/company/order-catalog-service/shared/postgres"
@@ -76,19 +77,21 @@ func runBroker(addr, journal string) error {
 type victim struct {
 	env []string
 
-	mu    sync.Mutex
-	cmd   *exec.Cmd
-	kills int
+	mu      sync.Mutex
+	process *child.Process
+	kills   int
 }
 
 func (v *victim) start(t *testing.T) {
 	t.Helper()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.cmd = exec.Command(os.Args[0])
-	v.cmd.Env = append(os.Environ(), v.env...)
-	v.cmd.Stderr = os.Stderr
-	require.NoError(t, v.cmd.Start())
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), v.env...)
+	cmd.Stderr = os.Stderr
+	var err error
+	v.process, err = child.Start(cmd, syscall.SIGKILL) // it does not outlive us, however we end
+	require.NoError(t, err)
 }
 
 // kill ends the process without a word and waits until it is gone.
@@ -96,8 +99,7 @@ func (v *victim) kill(t *testing.T) {
 	t.Helper()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	assert.NoError(t, v.cmd.Process.Kill())
-	_ = v.cmd.Wait() // it says that it was killed
+	v.process.Stop(syscall.SIGKILL, time.Second)
 	v.kills++
 }
 

@@ -1,12 +1,10 @@
 package soak
 
 import (
-	"cmp"
 	"context"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -25,6 +23,7 @@ import (
 	"github.com/company/order-catalog-service/shared/outbox"
 	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/servicebus"
+	"github.com/company/order-catalog-service/tests/history"
 	"github.com/company/order-catalog-service/tests/kit"
 )
 
@@ -33,13 +32,6 @@ const (
 	aggregates = 64
 	drains     = 4
 )
-
-// arrival is one message in the receiver's log. place is the topic's own number of it: a receiver that lost its
-// connection gets what it had not settled later than what came after, so arrival times say nothing of the order.
-type arrival struct {
-	id, aggregate   string
-	sequence, place int64
-}
 
 func TestP3NoEventIsLostOrOutOfOrderWhateverIsKilled(t *testing.T) {
 	t.Parallel()
@@ -70,12 +62,13 @@ func TestP3NoEventIsLostOrOutOfOrderWhateverIsKilled(t *testing.T) {
 	}
 
 	receiving, stopReceiving := context.WithCancel(t.Context())
-	var log []arrival
+	var log []history.Event
+	messages := 0
 	received := make(chan struct{})
 	var seen atomic.Int64
 	go func() {
 		defer close(received)
-		log = receive(receiving, t, connection, &seen)
+		log, messages = receive(receiving, t, connection, &seen)
 	}()
 	writing, stopWriting := context.WithTimeout(t.Context(), duration)
 	defer stopWriting()
@@ -97,7 +90,7 @@ func TestP3NoEventIsLostOrOutOfOrderWhateverIsKilled(t *testing.T) {
 	for _, v := range victims[1:] {
 		kills += v.kills
 	}
-	t.Logf("%d events written, %d messages received, broker killed %d times, drains %d times", written, len(log), broker.kills, kills)
+	t.Logf("%d events written, %d messages received, broker killed %d times, drains %d times", written, messages, broker.kills, kills)
 	assert.Positive(t, written)
 	check(t, db, log)
 }
@@ -128,97 +121,36 @@ func write(ctx context.Context, t *testing.T, pool *postgres.Pool, ids []uuid.UU
 	}
 }
 
-// receive logs what comes, through every death of the broker.
-func receive(ctx context.Context, t *testing.T, connection string, seen *atomic.Int64) (log []arrival) {
+// receive notes what comes, in the topic's own order, and how many messages that took.
+func receive(ctx context.Context, t *testing.T, connection string, seen *atomic.Int64) (list []history.Event, messages int) {
 	t.Helper()
-	client, err := azservicebus.NewClientFromConnectionString(connection, &azservicebus.ClientOptions{
-		RetryOptions: azservicebus.RetryOptions{MaxRetries: 1, RetryDelay: 50 * time.Millisecond},
-	})
-	assert.NoError(t, err)
-	defer func() { _ = client.Close(context.Background()) }()
-	known := make(map[string]bool)
-	for ctx.Err() == nil {
-		receiver, err := client.NewReceiverForSubscription(servicebus.TopicOrderEvents, servicebus.SubscriptionWebhooks, nil)
-		assert.NoError(t, err)
-		for err == nil && ctx.Err() == nil {
-			var messages []*azservicebus.ReceivedMessage
-			messages, err = receiver.ReceiveMessages(ctx, 200, nil)
-			for _, m := range messages {
-				log = append(log, arrival{m.MessageID, m.ApplicationProperties["aggregate"].(string), m.ApplicationProperties["sequence"].(int64), *m.SequenceNumber})
-				if !known[m.MessageID] {
-					known[m.MessageID] = true
-					seen.Add(1)
-				}
-			}
-			for _, m := range messages { // what can't be completed now comes again, which the log shows
-				settling, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-				if err == nil {
-					err = receiver.CompleteMessage(settling, m, nil)
-				}
-				cancel()
+	places := map[int64]history.Event{}
+	known := map[string]bool{}
+	kit.Hear(ctx, t, connection, servicebus.SubscriptionWebhooks, func(batch []*azservicebus.ReceivedMessage) {
+		messages += len(batch)
+		for _, m := range batch {
+			places[*m.SequenceNumber] = history.EventOf(m)
+			if !known[m.MessageID] {
+				known[m.MessageID] = true
+				seen.Add(1)
 			}
 		}
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		_ = receiver.Close(closing)
-		cancel()
-	}
-	return log
+	})
+	return history.InOrder(places), messages
 }
 
-// check compares the receiver's log with the database.
-func check(t *testing.T, db *kit.Database, log []arrival) {
+// check compares what was heard with the database.
+func check(t *testing.T, db *kit.Database, heard []history.Event) {
 	t.Helper()
-	pool := db.Pools.Reads
-	stored := make(map[string]arrival)
-	var order []arrival // by feed number
-	require.NoError(t, pool.Do(t.Context(), func(conn *pgx.Conn) error {
-		rows, err := conn.Query(t.Context(), `SELECT id::text, aggregate_id::text, sequence FROM outbox`)
-		if err != nil {
-			return err
-		}
-		list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a arrival, err error) {
-			return a, row.Scan(&a.id, &a.aggregate, &a.sequence)
-		})
-		for _, a := range list {
-			stored[a.id] = a
-		}
-		if err != nil {
-			return err
-		}
-		rows, err = conn.Query(t.Context(), `SELECT id::text, aggregate_id::text, (convert_from(payload, 'UTF8')::jsonb->>'sequence')::bigint FROM feed ORDER BY number`)
-		if err != nil {
-			return err
-		}
-		order, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (a arrival, err error) {
-			return a, row.Scan(&a.id, &a.aggregate, &a.sequence)
-		})
-		return err
-	}))
-	slices.SortFunc(log, func(a, b arrival) int { return cmp.Compare(a.place, b.place) })
-	for name, list := range map[string][]arrival{"topic": log, "feed": order} {
-		first := make(map[string]bool)
-		last := make(map[string]int64)
-		inversions := 0
-		for _, a := range list {
-			a.place = 0
-			if !assert.Equal(t, stored[a.id], a, "%s: a message that nobody stored", name) {
-				return
-			}
-			if first[a.id] {
-				assert.Equal(t, "topic", name, "the feed has an event twice")
-				continue // a repeat, under its own id
-			}
-			first[a.id] = true
-			if a.sequence <= last[a.aggregate] {
-				inversions++
-			}
-			last[a.aggregate] = max(last[a.aggregate], a.sequence)
-		}
-		assert.Zero(t, inversions, "%s: events out of order within their aggregate", name)
-		assert.Equal(t, len(stored), len(first), "%s: events lost", name) //nolint:testifylint // Len would print them all
+	conn, err := pgx.Connect(t.Context(), db.OwnerURL)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close(context.Background())) }()
+	truth, err := history.ReadDatabase(t.Context(), conn)
+	require.NoError(t, err)
+	truth.Topic = heard
+	for _, v := range history.Check(history.History{}, truth, history.Options{}) {
+		t.Error(v)
 	}
 	assert.Zero(t, kit.One[int](t, db, `SELECT count(*) FROM (SELECT sequence - row_number() OVER (PARTITION BY aggregate_id ORDER BY sequence) AS gap, aggregate_id FROM outbox) g
 		GROUP BY aggregate_id HAVING count(DISTINCT gap) > 1 UNION ALL SELECT 0 LIMIT 1`), "sequences have gaps: the test itself is wrong")
-	assert.Zero(t, kit.One[int](t, db, `SELECT count(*) FROM outbox_parked`))
-	assert.Zero(t, kit.One[int](t, db, `SELECT count(*) FROM outbox WHERE processed_at IS NULL`))
 }
