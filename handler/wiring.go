@@ -221,7 +221,7 @@ func (s *service) registerOps() (err error) {
 	s.ops, err = ops.New(ops.Options{
 		Metrics: s.metrics, Logger: s.logger, Switches: map[string]ops.Switch{
 			"shed-browse": {
-				Title: "Refuse catalog reads and lists with 503, so that all that is left goes into orders",
+				Title: "Refuse reads of the catalog, carts and orders, and GraphQL queries, with 503, so that all that is left goes into orders",
 				Turn:  func(on bool) { s.admission.Shed(resilience.Browse, on) },
 			},
 			"async-orders": {Title: "Answer orders 202 at once and place them from the queue", Turn: s.api.AnswerLater},

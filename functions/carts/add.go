@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,7 +47,7 @@ func (c *Carts) Many(ctx context.Context, caller auth.Identity, ids []uuid.UUID)
 		}); err != nil || len(found) == 0 {
 			return err
 		}
-		if rows, err = conn.Query(ctx, allItemsSQL, ids); err != nil {
+		if rows, err = conn.Query(ctx, allItemsSQL, slices.Collect(maps.Keys(found))); err != nil {
 			return err
 		}
 		var (
@@ -55,9 +57,6 @@ func (c *Carts) Many(ctx context.Context, caller auth.Identity, ids []uuid.UUID)
 		)
 		_, err = pgx.ForEachRow(rows, []any{&id, &item.ProductID, &item.Quantity, &minor, &currency}, func() error {
 			cart := found[id]
-			if cart == nil {
-				return nil // somebody else's
-			}
 			if item.UnitPrice, err = money.FromMinor(minor, currency); err != nil {
 				return err
 			}

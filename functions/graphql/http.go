@@ -163,8 +163,8 @@ func (x *exchange) prepare(text string) (*engine.Document, error) {
 // pay charges what the operation may cost. The writes of a mutation are charged each for itself, with its key.
 func (x *exchange) pay(b *engine.Bound) error {
 	calls := (b.Cost + pointsPerCall - 1) / pointsPerCall
-	if b.Kind() == "mutation" {
-		calls -= len(b.Fields())
+	if n := b.Writes(); b.Kind() == "mutation" && n > 0 {
+		calls -= n
 	} else {
 		calls = max(1, calls)
 	}

@@ -74,6 +74,7 @@ type state struct {
 	carts    loader[carts.Cart]
 
 	mu       sync.Mutex
+	broken   bool // it is open what became of a mutation's field: those after it are not begun
 	writes   int
 	replayed int // of the writes
 }

@@ -117,6 +117,9 @@ func (g *GraphQL) write(operation string, do func(context.Context, engine.Args) 
 	return func(ctx context.Context, in engine.Input) engine.Pending {
 		return func() []engine.Result {
 			s, input := stateOf(in.State), in.Args.Object("input")
+			if s.broken {
+				return alone(nil, &engine.Error{Code: "NOT_EXECUTED", Message: "It is open what became of a field before this one, so this one was not begun: send the request again."})
+			}
 			answer, err := g.once(ctx, s, operation, in, func(ctx context.Context) (rest.Answer, error) { return do(ctx, input) })
 			for _, l := range []interface{ forget() }{&s.products, &s.orders, &s.carts} {
 				l.forget() // the next field sees what this one did
@@ -128,9 +131,11 @@ func (g *GraphQL) write(operation string, do func(context.Context, engine.Args) 
 				p, err = g.refusal(ctx, err)
 			}
 			if err != nil {
+				s.broken = true
 				return alone(nil, err)
 			}
 			if p.mutation = input.Text("clientMutationId"); len(p.errors) > 0 && operation == "add-to-cart" {
+				s.broken = true                          // all of data is null then: nothing is done that the answer can't show
 				return alone(nil, p.errors[0].asError()) // the seed's addToCart answers a cart and nothing else
 			}
 			return alone(show(p), nil)
@@ -141,6 +146,9 @@ func (g *GraphQL) write(operation string, do func(context.Context, engine.Args) 
 // once does a mutation under its own key: the request's, with the name that the field has in the answer. Two fields of a
 // request never share one, and a repeat of the request gives each the same again.
 func (g *GraphQL) once(ctx context.Context, s *state, operation string, in engine.Input, do func(context.Context) (rest.Answer, error)) (rest.Answer, error) {
+	s.mu.Lock()
+	s.writes++
+	s.mu.Unlock()
 	key := in.Key
 	if key == "" {
 		key = s.key
@@ -169,7 +177,6 @@ func (g *GraphQL) once(ctx context.Context, s *state, operation string, in engin
 	answer, err := do(part)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writes++
 	if answer.Replayed {
 		s.replayed++
 	}

@@ -82,6 +82,35 @@ func TestIK18EachFieldHasAKeyOfItsOwn(t *testing.T) {
 	assert.NotEqual(t, at(t, got, "a", "order", "id"), at(t, other, "c", "order", "id"))
 }
 
+// IK-18: what comes after a field whose outcome is open, or whose failure hides the whole answer, is left to the repeat: it
+// could not count on what was to happen before it.
+func TestIK18NothingIsBegunAfterAFieldThatFailed(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	product := s.Product(t, 9)
+	const two = `mutation($a: CreateOrderInput!, $b: CreateOrderInput!) {
+		a: createOrder(input: $a) { order { id } userErrors { code } }
+		b: createOrder(input: $b) { order { id } userErrors { code } } }`
+	one := `mutation($a: CreateOrderInput!) { a: createOrder(input: $a) { order { id } } }`
+	data(t, s.write(t, "k", post{Query: one, Variables: map[string]any{"a": input(product, 1)["input"]}}))
+	r := s.write(t, "k", post{Query: two, Variables: map[string]any{"a": input(product, 2)["input"], "b": input(product, 3)["input"]}})
+	_, code := failure(t, r)
+	assert.Equal(t, "IDEMPOTENCY_KEY_REUSED", code)
+	assert.Contains(t, string(r.Body), "NOT_EXECUTED")
+	assert.Empty(t, r.Header.Get("Idempotent-Replayed"))
+	assert.Equal(t, 8, s.available(t, product))
+	got := data(t, s.write(t, "k", post{Query: two, Variables: map[string]any{"a": input(product, 1)["input"], "b": input(product, 3)["input"]}}))
+	assert.NotNil(t, at(t, got, "b", "order"), "the repeat does what is missing")
+	assert.Equal(t, 5, s.available(t, product))
+
+	hidden := s.write(t, "h", post{
+		Query: `mutation($b: CreateOrderInput!) { addToCart(input: {sessionId: "s", productId: "` + uuid.NewString() + `", quantity: 1}) { id }
+			b: createOrder(input: $b) { order { id } } }`, Variables: map[string]any{"b": input(product, 1)["input"]},
+	})
+	assert.Contains(t, string(hidden.Body), `"data":null`)
+	assert.Equal(t, 5, s.available(t, product))
+}
+
 func TestAMutationWithoutAKeyIsNotExecuted(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/company/order-catalog-service/shared/audit"
+	"github.com/company/order-catalog-service/shared/background"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/rest"
 )
@@ -129,16 +130,25 @@ func (o *Ops) set(ctx context.Context, name string, on bool, who string, key ide
 // Follow does as the switches stand, until ctx ends. While the database is away all stay as they are.
 func (o *Ops) Follow(ctx context.Context) {
 	for {
-		if states, err := o.read(ctx); err == nil {
-			for _, s := range states {
-				o.Switches[s.Name].Turn(s.On)
-			}
-		}
+		o.look(ctx)
 		select {
 		case <-time.After(follow):
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// look does as the switches stand now. A database that doesn't answer is given up on soon: the next look may find another.
+func (o *Ops) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, follow)
+	defer cancel()
+	states, err := background.Catch("switches", func() ([]SwitchState, error) { return o.read(ctx) })()
+	if err != nil {
+		return
+	}
+	for _, s := range states {
+		o.Switches[s.Name].Turn(s.On)
 	}
 }
 

@@ -41,20 +41,24 @@ var (
 func (o *Orders) CheckBooks(ctx context.Context, pool *postgres.Pool, every time.Duration) (wrong int, err error) {
 	var oversold, lost int64
 	var which []string
+	// The claim is committed first: a look that takes too long is not tried again each time somebody comes by.
 	err = pool.Tx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, checkTimeSQL); err != nil {
-			return err
-		}
 		var mine bool
-		if err := tx.QueryRow(ctx, claimCheckSQL, every).Scan(&mine); err != nil {
-			return err
-		}
-		return tx.QueryRow(ctx, booksSQL).Scan(&oversold, &lost, &which)
+		return tx.QueryRow(ctx, claimCheckSQL, every).Scan(&mine)
 	})
 	switch code := postgres.Code(err); {
 	case errors.Is(err, pgx.ErrNoRows), code == "55P03":
 		return 0, nil // it was done a while ago, or is being done
 	case err != nil:
+		return 0, fmt.Errorf("checking the books: %w", err)
+	}
+	err = pool.Tx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, checkTimeSQL); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, booksSQL).Scan(&oversold, &lost, &which)
+	})
+	if err != nil {
 		return 0, fmt.Errorf("checking the books: %w", err)
 	}
 	if oversold+lost > 0 {

@@ -1,6 +1,7 @@
 package webhooks
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -88,15 +89,21 @@ FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS n (id, secret, previous_sec
 			now, earlier [][]byte
 		)
 		for _, p := range list {
+			// Of one that is lost in part, the other part is sealed anew all the same.
 			a, ok := r.reseal(p.id, p.now)
 			b, okToo := r.reseal(p.id, p.earlier)
 			if !ok || !okToo {
 				lost = append(lost, p.id)
 			}
+			if !bytes.Equal(a, p.now) || !bytes.Equal(b, p.earlier) {
+				done++
+			}
 			ids, now, earlier = append(ids, p.id), append(now, a), append(earlier, b)
 		}
-		done = len(list) - len(lost)
-		if _, err := tx.Exec(ctx, write, ids, now, earlier); err != nil || done == 0 {
+		if done == 0 {
+			return nil
+		}
+		if _, err := tx.Exec(ctx, write, ids, now, earlier); err != nil {
 			return err
 		}
 		return audit.Write(ctx, tx, audit.Entry{

@@ -55,23 +55,14 @@ func (op *Operation) bind(given map[string]any) (*Bound, *Refusal) {
 // Kind is query or mutation.
 func (b *Bound) Kind() string { return b.op.Kind }
 
-// Document is what the operation is of.
-func (b *Bound) Document() *Document { return b.op.doc }
-
 // Introspects tells whether the operation asks for the schema.
 func (b *Bound) Introspects() bool { return b.plan.introspect }
 
 // MaxAge is how many seconds the answer is good for, for all who may read it; -1 when it is the caller's own.
 func (b *Bound) MaxAge() int { return b.plan.maxAge }
 
-// Fields are the names of the operation's own fields, as the schema has them.
-func (b *Bound) Fields() []string {
-	names := make([]string, len(b.plan.root.fields))
-	for i, f := range b.plan.root.fields {
-		names[i] = f.name
-	}
-	return names
-}
+// Writes is how many of a mutation's own fields write something: __typename does not.
+func (b *Bound) Writes() int { return len(b.plan.root.deep) }
 
 // Keyed tells whether each of the operation's own fields has a key by @idempotent.
 func (b *Bound) Keyed() bool {

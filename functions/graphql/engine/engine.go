@@ -40,13 +40,15 @@ type Limits struct {
 	Errors      int  // told at once
 	Suggestions bool // name what the schema has instead of what was asked for
 	Cost        int  // points of one operation
+	Objects     int  // in an answer
+	Answer      int  // bytes of one, by and large
 }
 
 // DefaultLimits let through what clients send: the introspection that tools make, and every page of a shop.
 func DefaultLimits() Limits {
 	return Limits{
 		Bytes: 32 << 10, Text: 2000, Tokens: 1500, Nesting: 30, Depth: 15, Fields: 1000, Siblings: 20, Aliases: 50, Fragments: 50, Spreads: 100,
-		Operations: 10, Variables: 50, RootFields: 10, Directives: 4, Arguments: 20, Errors: 20, Cost: 2500,
+		Operations: 10, Variables: 50, RootFields: 10, Directives: 4, Arguments: 20, Errors: 20, Cost: 2500, Objects: 100_000, Answer: 4 << 20,
 	}
 }
 

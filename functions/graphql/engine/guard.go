@@ -271,7 +271,8 @@ func (g *guard) measure(set *ast.SelectionSet) (e extent, r *Refusal) {
 			if r = g.directives(s.Directives, s); r != nil {
 				return e, r
 			}
-			if f := g.fragments[s.Name.Value]; f != nil { // else validation says so
+			inner.fields = 1 // an unknown one too, which validation refuses: what is doubled must add up to something
+			if f := g.fragments[s.Name.Value]; f != nil {
 				if inner, r = g.fragment(f); r != nil {
 					return e, r
 				}

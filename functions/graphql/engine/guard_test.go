@@ -56,6 +56,13 @@ func killers() (list []killer) {
 		}
 		fmt.Fprintf(&b, "fragment D%d on Node{id}", n)
 		add(fmt.Sprintf("%d doubling fragments", n), b.String())
+		b.Reset()
+		b.WriteString("{...D0}")
+		for i := range n {
+			fmt.Fprintf(&b, "fragment D%d on Query{...D%d ...D%d}", i, i+1, i+1)
+		}
+		fmt.Fprintf(&b, "fragment D%d on Query{...X ...X}", n)
+		add(fmt.Sprintf("%d doubling fragments of nothing", n), b.String())
 		add(fmt.Sprintf("%d doubling fields", n), "{node(n:1){"+doubled(min(n, 12))+"}}")
 	}
 	add("thousands of pairs", "{ node(n: 1) {"+strings.Repeat("child{"+strings.Repeat("child{id name tags}", 17)+"}", 4)+"} }")

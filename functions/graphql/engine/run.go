@@ -72,7 +72,16 @@ type run struct {
 	bound  *Bound
 	errors []*Error
 	cost   int
+	// What the document's bounds can't see, as it depends on the data: see Limits.Objects and Limits.Answer.
+	objects int
+	over    bool
 }
+
+func (x *run) limits() *Limits { return &x.bound.op.doc.schema.Limits }
+
+// maxErrors is how many of an answer's errors are told: when something fails that each object of a page asks for, the
+// first ones say it all.
+const maxErrors = 200
 
 // Run executes the operation. It returns when all is done or ctx ends: resolvers must heed it.
 func (b *Bound) Run(ctx context.Context, r *Request) *Response {
@@ -284,6 +293,10 @@ func (l *filler) object(i, k int, v any) slot {
 	if v == nil {
 		return slot{}
 	}
+	if l.x.objects++; l.x.objects > l.x.limits().Objects {
+		l.x.over = true
+		return slot{told: true}
+	}
 	sel := l.f.only
 	if sel == nil {
 		if sel = l.f.sub[l.x.bound.op.doc.schema.TypeOf(v)]; sel == nil {
@@ -309,6 +322,9 @@ func (l *filler) object(i, k int, v any) slot {
 
 // fail notes an error of a field of object i.
 func (x *run) fail(b *batch, f *field, i, item int, err error) {
+	if len(x.errors) >= maxErrors {
+		return
+	}
 	e := x.Explain(x.ctx, err)
 	e.Locations = places(x.bound.op.doc.Text, []ast.Node{f.nodes[0]})
 	e.Path = append(path(b, int32(i)), f.response) //nolint:gosec // bounded by the cost

@@ -150,3 +150,21 @@ func TestHowLongAnAnswerIsGood(t *testing.T) {
 		assert.Equal(t, want, b.MaxAge(), query)
 	}
 }
+
+// What the document's bounds can't see, as it depends on the data, ends with one error and no data, however much of it there is.
+func TestAnAnswerIsBounded(t *testing.T) {
+	t.Parallel()
+	const query = `{ list(first: 5) { id children { id child { id } } } }`
+	whole := newWorld(t).run(t, query, nil)
+	require.NotEqual(t, "null", string(whole.Data))
+	for name, change := range map[string]func(*engine.Limits){
+		"objects": func(l *engine.Limits) { l.Objects = 5 },
+		"bytes":   func(l *engine.Limits) { l.Answer = len(whole.Data) / 2 },
+	} {
+		r := newWorld(t, change).run(t, query, nil)
+		assert.Equal(t, "null", string(r.Data), name)
+		if assert.Len(t, r.Errors, 1, name) {
+			assert.Equal(t, engine.CodeTooLarge, r.Errors[0].Code, name)
+		}
+	}
+}

@@ -9,14 +9,22 @@ var errNull = errors.New("a resolver returned null where the schema promises a v
 
 // write makes the answer's data. A null where the schema promises a value makes the object around it null, and so on.
 func (x *run) write(root *batch) []byte {
-	out := make([]byte, 0, 512+192*x.cost)
-	if out, ok := x.object(out, root, 0); ok {
+	out, ok := x.object(make([]byte, 0, min(512+192*x.cost, 1<<20)), root, 0)
+	if x.over {
+		x.errors = []*Error{{Code: CodeTooLarge, Message: "The answer is too large: ask for shorter pages or fewer fields."}}
+		ok = false
+	}
+	if ok {
 		return out
 	}
 	return []byte("null")
 }
 
 func (x *run) object(out []byte, b *batch, i int32) ([]byte, bool) {
+	if x.over || len(out) > x.limits().Answer {
+		x.over = true
+		return out, false
+	}
 	out = append(out, '{')
 	for n, f := range b.sel.fields {
 		if n > 0 {
