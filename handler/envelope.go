@@ -74,6 +74,11 @@ func (t triggers) invoke(
 		}
 	}()
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxEnvelope))
+	// The server's deadlines are a request's. An invocation has its own: past the server's, its context would end and its
+	// answer could not be sent.
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Time{}) // of a test's recorder there is none
+	_ = conn.SetWriteDeadline(time.Now().Add(t.deadline + 10*time.Second))
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {

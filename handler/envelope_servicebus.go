@@ -34,14 +34,19 @@ func onServiceBus(binding string, run func(context.Context, []servicebus.Receive
 			return run(ctx, messages)
 		}
 		ctx, span := telemetry.Join(ctx, trace.SpanKindConsumer, "process "+in.Source, servicebus.Traces(messages)...)
-		defer span.End()
+		failed := true // also when it panics
+		defer func() {
+			if failed {
+				span.Fail("failed")
+			}
+			span.End()
+		}()
 		if span.Recording() {
 			span.Set(servicebus.Attributes("process", in.Source, len(messages))...)
 			span.Set(in.attributes("pubsub")...)
 		}
-		if err = run(ctx, messages); err != nil {
-			span.Fail("failed")
-		}
+		err = run(ctx, messages)
+		failed = err != nil
 		return err
 	}
 }

@@ -291,3 +291,26 @@ func FuzzEnvelope(f *testing.F) {
 		}
 	})
 }
+
+// The server's deadlines are a request's: an invocation that takes longer is not cut off by them, and can answer.
+func TestAnInvocationOutlivesTheServersDeadlines(t *testing.T) {
+	t.Parallel()
+	done := make(chan error, 1)
+	run := func(ctx context.Context, _ invocation) error {
+		select {
+		case <-ctx.Done():
+		case <-time.After(300 * time.Millisecond):
+		}
+		done <- ctx.Err()
+		return nil
+	}
+	server := httptest.NewUnstartedServer(triggers{slog.New(slog.DiscardHandler), time.Minute}.handler(trigger{Function: "tick", Timer: "* * * * * *"}, run))
+	server.Config.ReadTimeout, server.Config.WriteTimeout = 50*time.Millisecond, 100*time.Millisecond
+	server.Start()
+	defer server.Close()
+	res, err := http.Post(server.URL+"/tick", "application/json", strings.NewReader(timerShort))
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	assert.Equal(t, http.StatusOK, res.StatusCode)
+	require.NoError(t, <-done)
+}

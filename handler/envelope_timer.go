@@ -32,12 +32,12 @@ func onTimer(run func(context.Context, timerInfo) error) func(context.Context, i
 			return err
 		}
 		ctx, span := telemetry.Enter(ctx, trace.SpanKindServer, time.Now())
+		failure := "panic" // unless it ends otherwise
+		defer func() { span.End(in.Function, failure, func() []attribute.KeyValue { return in.attributes("timer") }) }()
 		err = run(ctx, info)
-		failure := ""
-		if err != nil {
+		if failure = ""; err != nil {
 			failure = "failed"
 		}
-		span.End(in.Function, failure, func() []attribute.KeyValue { return in.attributes("timer") })
 		return err
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ import (
 	sharedredis "github.com/company/order-catalog-service/shared/redis"
 	"github.com/company/order-catalog-service/shared/resilience"
 	"github.com/company/order-catalog-service/shared/rest"
+	"github.com/company/order-catalog-service/shared/secretbox"
 	"github.com/company/order-catalog-service/shared/secrets"
 	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/shared/telemetry"
@@ -75,7 +77,14 @@ func wire(ctx context.Context, c config, access *access, seen *telemetry.Telemet
 	logger := seen.Logger
 	s := &service{config: c, access: access, logger: logger, metrics: seen.Page, started: make(chan struct{})}
 	s.cursors = paging.NewCodec(access.store.Keys(secrets.JWTSigningKey)...)
-	access.store.OnChange(func() { s.cursors.Use(access.store.Keys(secrets.JWTSigningKey)...) })
+	access.store.OnChange(func() {
+		keys := access.store.Keys(secrets.JWTSigningKey)
+		if slices.ContainsFunc(keys, func(k []byte) bool { return len(k) < secretbox.MinSecret }) {
+			logger.Warn("a version of JwtSigningKey is too short: cursors stay with the keys before it", "least", secretbox.MinSecret)
+			return
+		}
+		s.cursors.Use(keys...)
+	})
 	s.state.Store(health.Starting)
 	var err error
 	s.pools, err = postgres.Open(ctx, access.databaseURL(), postgres.Budget{
@@ -287,7 +296,7 @@ func (s *service) isAdmin(r *http.Request) bool {
 
 // start begins what runs beside requests, until ctx ends: bringing the schema up, and hearing of changed products.
 func (s *service) start(ctx context.Context) {
-	background.Go("startup", func() { s.bringUp(ctx) })
+	background.Keep(ctx, "startup", s.bringUp)
 	background.Go("outbox", func() {
 		select {
 		case <-s.started:
@@ -295,18 +304,18 @@ func (s *service) start(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	})
-	background.Go("switches", func() {
+	background.Keep(ctx, "switches", func(ctx context.Context) {
 		select {
 		case <-s.started:
 			s.ops.Follow(ctx)
 		case <-ctx.Done():
 		}
 	})
-	background.Go("secrets", func() { s.access.store.Run(ctx) })
+	background.Keep(ctx, "secrets", s.access.store.Run)
 	for name, tokens := range s.access.tokens() {
-		background.Go("tokens for "+name, func() { tokens.Run(ctx) })
+		background.Keep(ctx, "tokens for "+name, tokens.Run)
 	}
-	background.Go("invalidations", func() { s.catalog.Listen(ctx) })
+	background.Keep(ctx, "invalidations", s.catalog.Listen)
 }
 
 // bringUp migrates until it works: the database may come up after us.

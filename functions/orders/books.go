@@ -14,13 +14,14 @@ import (
 )
 
 const (
-	// claimCheckSQL has one of many processes look, and that not too often. Its row's lock is held until the look is over.
+	// claimCheckSQL has one of many processes look, and that not too often.
 	claimCheckSQL = `/* Orders.ClaimBooks */
 INSERT INTO ops_checks (name, checked_at) VALUES ('books', now())
 ON CONFLICT (name) DO UPDATE SET checked_at = now() WHERE ops_checks.checked_at <= now() - $1::interval
 RETURNING true`
 
-	// checkTimeSQL is room for a look at every line that was ever sold; it belongs to this transaction only.
+	// checkTimeSQL is room for a look at every line that was ever sold, and no waiting for another who claims; it belongs to
+	// its transaction only.
 	checkTimeSQL = `/* Orders.BooksTime */ SELECT set_config('statement_timeout', '60s', true), set_config('lock_timeout', '100ms', true)`
 
 	// booksSQL is one snapshot: orders that commit meanwhile are in all of it or in none.
@@ -43,6 +44,9 @@ func (o *Orders) CheckBooks(ctx context.Context, pool *postgres.Pool, every time
 	var which []string
 	// The claim is committed first: a look that takes too long is not tried again each time somebody comes by.
 	err = pool.Tx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, checkTimeSQL); err != nil {
+			return err
+		}
 		var mine bool
 		return tx.QueryRow(ctx, claimCheckSQL, every).Scan(&mine)
 	})

@@ -135,6 +135,10 @@ func paste(t *testing.T, root checkout, env []string, welcome string) string {
 	t.Helper()
 	_, script, found := strings.Cut(welcome, "TOKEN=")
 	require.True(t, found, "%s", welcome)
+	const last = "/secrets -d @-" // what follows are the service's own lines
+	end := strings.LastIndex(script, last)
+	require.Positive(t, end, "%s", welcome)
+	script = script[:end+len(last)] + "\n"
 	cmd := exec.CommandContext(t.Context(), "sh", "-s")
 	// A stranger is not inside of `make test`, whose flags would have make say where it is.
 	cmd.Dir, cmd.Env = string(root), append(append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL="), env...)

@@ -23,6 +23,30 @@ func Go(name string, f func()) {
 	}()
 }
 
+// Keep is Go for what is to run until ctx ends: after a panic it begins again, a second later.
+func Keep(ctx context.Context, name string, f func(context.Context)) {
+	Go(name, func() { Again(ctx, name, f) })
+}
+
+// Again runs f, again after each panic, until f returns or ctx ends.
+func Again(ctx context.Context, name string, f func(context.Context)) {
+	for ctx.Err() == nil {
+		returned := false
+		func() {
+			defer contain(name, nil)
+			f(ctx)
+			returned = true
+		}()
+		if returned {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second): // what panics at once shall not fill the log
+		}
+	}
+}
+
 // After is Go, d later, unless the timer is stopped before.
 func After(d time.Duration, name string, f func()) *time.Timer {
 	return time.AfterFunc(d, func() {

@@ -53,9 +53,9 @@ func (d *Drain) Nudge(aggregates ...uuid.UUID) {
 func (d *Drain) Run(ctx context.Context) {
 	var workers background.Group
 	for _, l := range d.lanes {
-		workers.Go("outbox lane", func() error { d.guard(ctx, "outbox lane", l.run); return nil })
+		workers.Go("outbox lane", func() error { background.Again(ctx, "outbox lane", l.run); return nil })
 	}
-	workers.Go("event feed", func() error { d.guard(ctx, "event feed", d.runFeed); return nil })
+	workers.Go("event feed", func() error { background.Again(ctx, "event feed", d.runFeed); return nil })
 	workers.Wait()
 }
 
@@ -98,21 +98,6 @@ func (d *Drain) runFeed(ctx context.Context) {
 		default:
 			pause = backoff{}
 		}
-	}
-}
-
-// guard keeps a panic from ending the process: three such ends stop the whole host.
-func (d *Drain) guard(ctx context.Context, what string, run func(context.Context)) {
-	for ctx.Err() == nil {
-		func() {
-			defer func() {
-				if p := recover(); p != nil {
-					d.logger.ErrorContext(ctx, "panic in the background", "name", what, "panic", fmt.Sprint(p))
-					sleep(ctx, time.Second)
-				}
-			}()
-			run(ctx)
-		}()
 	}
 }
 

@@ -46,7 +46,10 @@ func TestLoginByToken(t *testing.T) {
 	login := d.Login(t, first)
 	p := loggedIn(t, login, postgres.WithLogin(postgres.Password(get), nil))
 	a.TokenLife(time.Hour)
-	time.Sleep(2 * time.Second) // the first token has run out
+	require.Eventually(t, func() bool {
+		now, err := tokens.Get(t.Context())
+		return err == nil && now != first
+	}, 10*time.Second, 50*time.Millisecond, "the first token has run out")
 
 	err = p.Orders.Ping(t.Context())
 	require.ErrorIs(t, err, postgres.ErrUnavailable, "it came with the next token, which the role doesn't have")

@@ -64,7 +64,7 @@ type document struct {
 	Detail        string       `json:"detail" doc:"What happened this time"`
 	Instance      string       `json:"instance" doc:"URI of this occurrence"`
 	CorrelationID string       `json:"correlationId" doc:"The X-Correlation-ID to quote when asking about it"`
-	TraceID       string       `json:"traceId,omitempty" doc:"The request's trace, where it can be found: each failure of ours has one while tracing is on" example:"4bf92f3577b34da6a3ce929d0e0e4736"`
+	TraceID       string       `json:"traceId,omitempty" doc:"The request's trace, where it can be found: each failure of ours, but for overload, has one while tracing is on" example:"4bf92f3577b34da6a3ce929d0e0e4736"`
 	Errors        []FieldError `json:"errors,omitempty" doc:"Each value that is not allowed"`
 	_             struct{}     `json:"-" additionalProperties:"true"`
 }

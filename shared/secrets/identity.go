@@ -45,6 +45,7 @@ type Tokens struct {
 	credential azcore.TokenCredential
 	scope      string
 	logger     *slog.Logger
+	asking     chan struct{} // who fetches one
 
 	mu        sync.Mutex
 	token     azcore.AccessToken
@@ -55,7 +56,7 @@ type Tokens struct {
 
 // NewTokens makes the source of tokens for a scope.
 func NewTokens(credential azcore.TokenCredential, scope string, logger *slog.Logger) *Tokens {
-	return &Tokens{credential: credential, scope: scope, logger: logger}
+	return &Tokens{credential: credential, scope: scope, logger: logger, asking: make(chan struct{}, 1)}
 }
 
 // spare is how much of its life a token must have left to be given out: a login that begins with it must not end
@@ -64,39 +65,64 @@ const spare = 30 * time.Second
 
 // Get is a token that is valid for a while. While the identity can't be asked, the last one is given out to its end.
 func (t *Tokens) Get(ctx context.Context) (string, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if time.Until(t.token.ExpiresOn) > spare {
-		return t.token.Token, nil
+	if token, ok := t.valid(spare); ok {
+		return token, nil
 	}
-	err := t.failure
-	if err == nil || time.Since(t.failed) > time.Second { // those who wait for one that failed needn't each try again
-		err = t.renew(ctx)
+	err := t.renew(ctx, false)
+	if token, ok := t.valid(0); ok { // the new one, or the last one to its end
+		return token, nil
 	}
-	if err != nil {
-		if time.Until(t.token.ExpiresOn) > 0 {
-			return t.token.Token, nil
-		}
-		return "", err
-	}
-	return t.token.Token, nil
+	return "", err
 }
 
-// renew fetches a token; t.mu is held.
-func (t *Tokens) renew(ctx context.Context) (err error) {
-	defer func() { t.failure, t.failed = err, time.Now() }()
+// valid is the token, if it is so for longer than least.
+func (t *Tokens) valid(least time.Duration) (string, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.token.Token, time.Until(t.token.ExpiresOn) > least
+}
+
+// renew fetches a token. One at a time does, and nobody who has a token waits for it: mu is never held meanwhile. Unless it
+// is forced to, it leaves it at what another one has just got, or failed to get.
+func (t *Tokens) renew(ctx context.Context, force bool) error {
+	select {
+	case t.asking <- struct{}{}:
+		defer func() { <-t.asking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if !force {
+		if _, ok := t.valid(spare); ok {
+			return nil
+		}
+		t.mu.Lock()
+		err, recent := t.failure, time.Since(t.failed) <= time.Second
+		t.mu.Unlock()
+		if err != nil && recent {
+			return err
+		}
+	}
+	token, err := t.fetch(ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failure, t.failed = err, time.Now(); err == nil {
+		t.token = token
+	}
+	return err
+}
+
+func (t *Tokens) fetch(ctx context.Context) (azcore.AccessToken, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*tryTime)
 	defer cancel()
 	token, err := t.credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{t.scope}})
-	if err != nil {
-		var failed *azidentity.AuthenticationFailedError
-		if errors.As(err, &failed) && failed.RawResponse != nil {
-			return fmt.Errorf("no token for %s: %w: %s", t.scope, refusedBy(failed.RawResponse.StatusCode), identityAdvice(failed.RawResponse))
-		}
-		return fmt.Errorf("no token for %s: %w", t.scope, oneLine(err))
+	if err == nil {
+		return token, nil
 	}
-	t.token = token
-	return nil
+	var failed *azidentity.AuthenticationFailedError
+	if errors.As(err, &failed) && failed.RawResponse != nil {
+		return azcore.AccessToken{}, fmt.Errorf("no token for %s: %w: %s", t.scope, refusedBy(failed.RawResponse.StatusCode), identityAdvice(failed.RawResponse))
+	}
+	return azcore.AccessToken{}, fmt.Errorf("no token for %s: %w", t.scope, oneLine(err))
 }
 
 // OnChange has f called after each new token that Run fetched. f must not wait for long.
@@ -115,9 +141,9 @@ func (t *Tokens) Run(ctx context.Context) {
 			return
 		case <-time.After(t.pause()):
 		}
+		before, _ := t.valid(0)
+		err := t.renew(ctx, true)
 		t.mu.Lock()
-		before := t.token.Token
-		err := t.renew(ctx)
 		changed, left := t.token.Token != before, time.Until(t.token.ExpiresOn)
 		listeners := t.listeners
 		t.mu.Unlock()

@@ -94,8 +94,11 @@ func (s *Store) Get(name string) string {
 }
 
 // settle is how old a version must be before something is made with it: by then every process has looked at the
-// vault again, even one whose first try failed.
-func (s *Store) settle() time.Duration { return 2*s.every + time.Minute }
+// vault again, even one whose first look failed. Two looks are at the most so far apart.
+func (s *Store) settle() time.Duration { return 2 * s.farthest() }
+
+// farthest is the longest time from one look to the end of the next.
+func (s *Store) farthest() time.Duration { return s.every*6/5 + roundTime + leastPause }
 
 // Keys are a secret's values for signing or sealing: the first one makes, all of them read. It is the newest version
 // that every process knows by now.
@@ -119,13 +122,14 @@ func (s *Store) Keys(name string) (keys [][]byte) {
 	return slices.Insert(keys, 0, []byte(list[first].Value))
 }
 
-// Settles is when the newest version of a key will be what things are made with; the zero time when it is already.
+// Settles is when every process makes things with the newest version of a key, which each begins with at its first look
+// after the version has settled; the zero time when that is over.
 func (s *Store) Settles(name string) time.Time {
 	list := (*s.versions.Load())[name]
 	if len(list) < 2 {
 		return time.Time{}
 	}
-	if at := list[0].Created.Add(s.settle()); at.After(s.now()) {
+	if at := list[0].Created.Add(s.settle() + s.farthest()); at.After(s.now()) {
 		return at
 	}
 	return time.Time{}

@@ -95,6 +95,9 @@ func (v *vault) list(ctx context.Context, name string) (list []Version, err erro
 			if p.Attributes.Created != nil {
 				version.Created = *p.Attributes.Created
 			}
+			if from := p.Attributes.NotBefore; from != nil && from.After(version.Created) {
+				version.Created = *from // nobody could have learnt of it sooner
+			}
 			list = append(list, version)
 		}
 	}

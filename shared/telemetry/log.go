@@ -87,8 +87,11 @@ func (h *records) with(change func(slog.Handler) slog.Handler) slog.Handler {
 // same to say, and the host copies each line.
 const most = 20
 
-// noise counts equal warnings and errors. Messages are constants in the source, so their number is bounded; what is below
-// a warning was asked for by level and is never left out.
+// kinds is how many kinds of messages are told apart at a time. Ours are constants in the source and far fewer; net/http's
+// have addresses in them.
+const kinds = 1000
+
+// noise counts equal warnings and errors. What is below a warning was asked for by level and is never left out.
 type noise struct {
 	now func() time.Time
 
@@ -115,6 +118,9 @@ func (n *noise) admit(level slog.Level, message string) (left int64, ok bool) {
 	}
 	s := n.seen[message]
 	if s == nil {
+		if len(n.seen) >= kinds {
+			clear(n.seen)
+		}
 		s = &seen{}
 		n.seen[message] = s
 	}

@@ -134,7 +134,7 @@ func start(t *testing.T, settings ...string) *world {
 	require.NoError(t, err)
 	t.Cleanup(stop)
 	w := &world{Database: kit.NewDatabase(t), runtime: newRuntime(t), broker: kit.NewBroker(t), issuer: tokens}
-	cmd := exec.Command(binary) //nolint:gosec,noctx // just built; ends with the test
+	cmd := exec.Command(binary)
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "AWS_LAMBDA_RUNTIME_API=" + strings.TrimPrefix(w.URL, "http://"), "AWS_LAMBDA_FUNCTION_NAME=shop",
 		"DATABASE_URL=" + w.AppURL, "MIGRATIONS_DATABASE_URL=" + w.OwnerURL, "REDIS_URL=" + redis, "SERVICEBUS_CONNECTION=" + w.broker.Connection,

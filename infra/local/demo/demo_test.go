@@ -28,7 +28,8 @@ func TestDemoCatalogIsAlwaysTheSameThousand(t *testing.T) {
 		if r.Stock == 0 {
 			soldOut++
 		}
-		_, _ = fmt.Fprintln(h, r)
+		assert.Empty(t, r.Images)
+		_, _ = fmt.Fprintf(h, "{%v %v %v %v %v %v %v}\n", r.ID, r.SKU, r.Name, r.Description, r.Category, r.Price, r.Stock)
 	}
 	assert.Len(t, categories, 20)
 	assert.InDelta(t, 40, soldOut, 20)

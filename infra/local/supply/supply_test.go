@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"debug/buildinfo"
 	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -121,20 +123,19 @@ func TestTheBillOfMaterials(t *testing.T) {
 	require.ErrorContains(t, err, "example.com/b is in the binary and not in the list")
 }
 
-// The bill of a real binary, this test's own: every module in it, and each with go.sum's digest.
+// The bill of a real binary: every module in it, and each with go.sum's digest.
 func TestTheBillOfARealBinary(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
+	self := filepath.Join(t.TempDir(), "handler") // a test's own binary has no modules in it
+	said, err := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", self, repo+"/handler").CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	info, err := buildinfo.ReadFile(self)
 	require.NoError(t, err)
-	info, ok := debug.ReadBuildInfo()
-	require.True(t, ok)
 	licences := map[string]string{}
 	for _, dep := range info.Deps {
 		licences[dep.Path] = "MIT"
 	}
-	if len(info.Deps) == 0 {
-		t.Skip("this toolchain writes no modules into test binaries")
-	}
+	require.NotEmpty(t, info.Deps)
 	raw, err := os.ReadFile(self)
 	require.NoError(t, err)
 	out, err := bill(info, sha256.Sum256(raw), licences)
