@@ -30,8 +30,10 @@ func (b *bench) bars() (list []bar) {
 	if ratio, ok := b.ratio("reads", "bare"); ok {
 		add(ratio >= 0.5, "GET product, cached, against bare net/http", "at least 0.50x", "%.2fx", ratio)
 	}
-	if ratio, ok := b.ratio("graphql", "lists"); ok {
-		add(ratio >= 0.4, "a page of 20 products over GraphQL, against REST", "at least 0.40x", "%.2fx", ratio)
+	for _, twin := range []struct{ name, reference, what string }{{"graphql-list", "lists", "a page of 20 products"}, {"graphql-order", "order", "an order by its id"}} {
+		if ratio, ok := b.ratio(twin.name, twin.reference); ok {
+			add(ratio >= 0.4, twin.what+" over GraphQL, against REST", "at least 0.40x", "%.2fx", ratio)
+		}
 	}
 	for _, kind := range []string{idle, busy} {
 		if h := b.events[kind]; h != nil {

@@ -21,7 +21,7 @@ const idlePace = 50 * time.Millisecond
 
 // phaseNames are what --only takes: the phases that rounds repeat, then those that happen once.
 func phaseNames() []string {
-	return []string{"pgbench", "pgbench-one", "orders", "pgbench-hot", "pgbench-one-hot", "hot", "trickle", "bare", "reads", "lists", "graphql", "redis", "curve", "mixed", "overload", "large"}
+	return []string{"pgbench", "pgbench-one", "orders", "pgbench-hot", "pgbench-one-hot", "hot", "trickle", "bare", "reads", "lists", "graphql-list", "order", "graphql-order", "redis", "curve", "mixed", "overload", "large"}
 }
 
 // phases are what a round measures, each next to its reference.
@@ -59,7 +59,9 @@ func (b *bench) phases() []phase {
 		}},
 		{name: "reads", title: "GET product, cached", references: []string{"bare"}, stack: s, parts: s.parts, run: ours(oneProduct)},
 		{name: "lists", title: "GET products, a page of 20", stack: s, parts: s.parts, run: ours(firstPage)},
-		{name: "graphql", title: "the same page over GraphQL, by hash", references: []string{"lists"}, stack: s, parts: s.parts, run: b.graphql},
+		{name: "graphql-list", title: "the same page over GraphQL, by hash", references: []string{"lists"}, stack: s, parts: s.parts, run: b.asked(&pageQuery, func([]placedOrder) func(*worker) { return pageByHash })},
+		{name: "order", title: "GET order", stack: s, parts: s.parts, run: b.asked(nil, orderByID)},
+		{name: "graphql-order", title: "the same order over GraphQL, by hash", references: []string{"order"}, stack: s, parts: s.parts, run: b.asked(&orderQuery, orderByHash)},
 	}
 }
 

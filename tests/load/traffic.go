@@ -27,11 +27,12 @@ const (
 	readCart
 	placeOrder
 	repeatOrder
-	kinds = 8
+	readOrder
+	kinds = 9
 )
 
 var kindNames = [kinds]string{
-	"GET product", "GET products, a page", "GET products, a search", "POST cart", "PUT cart item", "GET cart", "POST order", "POST order, repeated",
+	"GET product", "GET products, a page", "GET products, a search", "POST cart", "PUT cart item", "GET cart", "POST order", "POST order, repeated", "GET order",
 }
 
 // String implements fmt.Stringer.
@@ -40,7 +41,7 @@ func (k kind) String() string { return kindNames[k] }
 // wanted are the answers that kinds should get.
 var wanted = [kinds]int{
 	readProduct: http.StatusOK, listProducts: http.StatusOK, searchProducts: http.StatusOK, createCart: http.StatusCreated,
-	setItem: http.StatusOK, readCart: http.StatusOK, placeOrder: http.StatusCreated, repeatOrder: http.StatusCreated,
+	setItem: http.StatusOK, readCart: http.StatusOK, placeOrder: http.StatusCreated, repeatOrder: http.StatusCreated, readOrder: http.StatusOK,
 }
 
 // target is whom requests go to and who sends them.
@@ -137,7 +138,7 @@ var overload = []byte("temporary-reduced-capacity")
 // judge says what an answer means, and keeps the books.
 func (w *worker) judge(r wire.Response) verdict {
 	switch {
-	case r.Status == wanted[w.kind]:
+	case r.Status == wanted[w.kind] && !bytes.Contains(r.Body, graphErrors):
 		w.answered(r.Body)
 		return good
 	case r.Status == http.StatusServiceUnavailable && bytes.Contains(r.Body, overload):
@@ -168,7 +169,7 @@ func (w *worker) answered(body []byte) {
 			w.carts[w.made%recentCarts] = w.cart
 			w.made++
 		}
-	case readProduct, listProducts, searchProducts, setItem, readCart:
+	case readProduct, listProducts, searchProducts, setItem, readCart, readOrder:
 	}
 }
 
