@@ -115,7 +115,7 @@ func (c *Carts) read(ctx context.Context, in *cartInput) (rest.Answer, error) {
 		answer, err = rest.JSON(http.StatusOK, cart)
 		return err
 	})
-	answer.CacheControl = "private, no-cache"
+	answer.CacheControl = "private, no-store"
 	return answer, err
 }
 

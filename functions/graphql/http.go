@@ -312,7 +312,7 @@ func (x *exchange) answer(b *engine.Bound, s *state, res *engine.Response) {
 	x.count(x.ctx, b.Kind(), result)
 	caching := ""
 	if x.query.get {
-		caching = "private, no-cache"
+		caching = "private, no-store"
 		if age := b.MaxAge(); age >= 0 && result == "ok" {
 			// As REST's catalog: it needs a token and is the same for everybody who may read it.
 			caching = "public, max-age=" + strconv.Itoa(age)

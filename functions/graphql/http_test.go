@@ -152,9 +152,9 @@ func TestGHGet(t *testing.T) {
 	assert.Equal(t, http.StatusNotModified, again.Status)
 	assert.Empty(t, again.Body)
 	r = s.get(t, url.Values{"query": {`{ myOrders { nodes { id } } products { nodes { id } } }`}}, nil)
-	assert.Equal(t, "private, no-cache", r.Header.Get("Cache-Control"))
+	assert.Equal(t, "private, no-store", r.Header.Get("Cache-Control"))
 	r = s.get(t, url.Values{"query": {`{ a: product(id: "x") { id } b: product(id: "` + id.String() + `") { id } }`}}, nil)
-	assert.Equal(t, "private, no-cache", r.Header.Get("Cache-Control"), "an error is nobody else's")
+	assert.Equal(t, "private, no-store", r.Header.Get("Cache-Control"), "an error is nobody else's")
 	r = s.ask(t, post{Query: `{ products { nodes { id } } }`})
 	assert.Equal(t, "no-store", r.Header.Get("Cache-Control"))
 

@@ -34,6 +34,7 @@ type DeadLetter struct {
 	EnqueuedAt    *time.Time     `json:"enqueuedAt,omitempty"`
 	ReceivedAt    time.Time      `json:"receivedAt"`
 	RedrivenAt    *time.Time     `json:"redrivenAt,omitempty"`
+	DiscardedAt   *time.Time     `json:"discardedAt,omitempty"`
 	Properties    map[string]any `json:"properties"`
 	ContentType   string         `json:"contentType,omitempty"`
 	Body          string         `json:"body,omitempty" doc:"The message's text; absent when it is not UTF-8, see bodyBase64"`
@@ -46,14 +47,14 @@ INSERT INTO dead_letters (id, entity, sequence_number, message_id, subject, cont
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (entity, sequence_number, message_id) DO NOTHING`
 
-	deadLetterColumns = `id, entity, message_id, subject, reason, description, delivery_count, enqueued_at, received_at, redriven_at, properties, content_type, body`
+	deadLetterColumns = `id, entity, message_id, subject, reason, description, delivery_count, enqueued_at, received_at, redriven_at, discarded_at, properties, content_type, body`
 
 	listDeadSQL = `/* Ops.ListDeadLetters */ SELECT ` + deadLetterColumns + `
-FROM dead_letters WHERE redriven_at IS NULL AND id < $1 ORDER BY id DESC LIMIT $2`
+FROM dead_letters WHERE redriven_at IS NULL AND discarded_at IS NULL AND id < $1 ORDER BY id DESC LIMIT $2`
 	readDeadSQL   = `/* Ops.ReadDeadLetter */ SELECT ` + deadLetterColumns + ` FROM dead_letters WHERE id = $1`
 	lockDeadSQL   = `/* Ops.LockDeadLetter */ SELECT ` + deadLetterColumns + ` FROM dead_letters WHERE id = $1 FOR UPDATE`
 	redrivenSQL   = `/* Ops.Redriven */ UPDATE dead_letters SET redriven_at = now() WHERE id = $1 RETURNING redriven_at`
-	purgeDeadSQL  = `/* Ops.PurgeDeadLetters */ DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters WHERE redriven_at < now() - interval '90 days' LIMIT $1)`
+	purgeDeadSQL  = `/* Ops.PurgeDeadLetters */ DELETE FROM dead_letters WHERE id IN (SELECT id FROM dead_letters WHERE COALESCE(redriven_at, discarded_at) < now() - interval '90 days' LIMIT $1)`
 	databaseClock = `/* Ops.Clock */ SELECT clock_timestamp()`
 )
 
@@ -107,7 +108,7 @@ func text(properties map[string]any, name string) string {
 	return storable(s)
 }
 
-// Purge deletes up to limit dead letters that were sent again long ago, and says how many.
+// Purge deletes up to limit dead letters that were sent again or discarded long ago, and says how many.
 func (o *Ops) Purge(ctx context.Context, limit int) (n int, err error) {
 	err = o.Pools.Background.Do(ctx, func(conn *pgx.Conn) error {
 		done, err := conn.Exec(ctx, purgeDeadSQL, limit)
@@ -204,7 +205,7 @@ func query(ctx context.Context, q querier, sql string, args ...any) ([]DeadLette
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (l DeadLetter, err error) {
 		var body, properties []byte
 		err = row.Scan(&l.ID, &l.Entity, &l.MessageID, &l.Subject, &l.Reason, &l.Description, &l.DeliveryCount, &l.EnqueuedAt,
-			&l.ReceivedAt, &l.RedrivenAt, &properties, &l.ContentType, &body)
+			&l.ReceivedAt, &l.RedrivenAt, &l.DiscardedAt, &properties, &l.ContentType, &body)
 		if err != nil {
 			return l, err
 		}

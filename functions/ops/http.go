@@ -18,7 +18,7 @@ import (
 
 const base = "/api/v1/ops"
 
-// DeadLetterPage is a part of the dead letters that nobody has sent again, newest first.
+// DeadLetterPage is a part of the dead letters that nobody has sent again or discarded, newest first.
 type DeadLetterPage struct {
 	Items      []DeadLetter `json:"items"`
 	NextCursor string       `json:"nextCursor,omitempty"`
@@ -44,6 +44,13 @@ func (o *Ops) register() {
 		Summary: "Send a dead letter again", Status: http.StatusOK, Response: DeadLetter{}, Problems: []rest.ProblemKind{rest.NotFound},
 	}, func(ctx context.Context, in *deadLetterInput) (rest.Answer, error) {
 		return o.redrive(ctx, in.ID, rest.From(ctx).Keyed())
+	})
+	rest.Register(o.API, rest.Operation{
+		ID: "discard-dead-letter", Method: http.MethodPost, Path: base + "/dead-letters/{id}/discard", Tag: "Operations", Policy: &auth.Operate, Keyed: true,
+		Summary: "Say that nobody needs a dead letter", Description: "For what nobody can read. It is kept for 90 days, and can be sent again until then.",
+		Status: http.StatusOK, Response: DeadLetter{}, Problems: []rest.ProblemKind{rest.NotFound, rest.TooLate},
+	}, func(ctx context.Context, in *discardInput) (rest.Answer, error) {
+		return o.discard(ctx, in, rest.From(ctx).Keyed())
 	})
 	rest.Register(o.API, rest.Operation{
 		ID: "list-parked-events", Method: http.MethodGet, Path: base + "/parked-events", Tag: "Operations", Policy: &auth.Operate,

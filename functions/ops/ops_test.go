@@ -253,6 +253,28 @@ func TestRedriveOfWhatIsNotThere(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, d.post(t, "/dead-letters/"+id.String()+"/redrive", "b").Status, "nothing sends to it")
 }
 
+func TestADiscardedLetterWaitsForNobodyAndIsKept(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	letter := d.record(t, servicebus.Received{MessageID: "m", Body: []byte("x")})
+	path := base + "/dead-letters/" + letter.ID.String()
+	discard := func(key, reason string) kit.Reply {
+		t.Helper()
+		return d.Do(t, kit.Call{Method: http.MethodPost, Path: path + "/discard", Token: d.admin, Key: key, Body: map[string]any{"reason": reason}})
+	}
+	assert.Equal(t, http.StatusUnprocessableEntity, discard("empty", "").Status, "why must be said")
+	first := discard("k", "nobody can read it")
+	require.Equal(t, http.StatusOK, first.Status, "%s", first.Body)
+	assert.NotEmpty(t, first.JSON(t)["discardedAt"])
+	assert.Equal(t, first.Body, discard("k", "nobody can read it").Body)
+	assert.Equal(t, http.StatusConflict, discard("another", "again").Status)
+	var page ops.DeadLetterPage
+	d.get(t, "/dead-letters", &page)
+	assert.Empty(t, page.Items)
+	require.Equal(t, http.StatusOK, d.post(t, "/dead-letters/"+letter.ID.String()+"/redrive", "r").Status, "who changes their mind may")
+	d.sent(t, 1)
+}
+
 func TestOperationsAreForAdmins(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -262,6 +284,7 @@ func TestOperationsAreForAdmins(t *testing.T) {
 		{Method: http.MethodGet, Path: "/dead-letters"},
 		{Method: http.MethodGet, Path: "/dead-letters/" + letter.ID.String()},
 		{Method: http.MethodPost, Path: "/dead-letters/" + letter.ID.String() + "/redrive"},
+		{Method: http.MethodPost, Path: "/dead-letters/" + letter.ID.String() + "/discard", Body: map[string]any{"reason": "no use"}},
 		{Method: http.MethodGet, Path: "/parked-events"},
 		{Method: http.MethodPost, Path: "/parked-events/" + letter.ID.String() + "/release"},
 	} {
@@ -326,11 +349,13 @@ func TestPurgeLeavesWhatIsYoungOrWaits(t *testing.T) {
 	for n, age := range []string{"NULL", "now() - interval '89 days'", "now() - interval '91 days'", "now() - interval '92 days'"} {
 		require.NoError(t, d.ops.Record(t.Context(), queue, []servicebus.Received{{SequenceNumber: int64(n)}}))
 		d.Exec(t, `UPDATE dead_letters SET received_at = now() - interval '1 year', redriven_at = `+age+` WHERE sequence_number = $1`, n)
+		require.NoError(t, d.ops.Record(t.Context(), queue, []servicebus.Received{{SequenceNumber: int64(10 + n)}}))
+		d.Exec(t, `UPDATE dead_letters SET received_at = now() - interval '1 year', discarded_at = `+age+` WHERE sequence_number = $1`, 10+n)
 	}
-	for _, want := range []int{1, 1, 0} {
+	for _, want := range []int{1, 1, 1, 1, 0} {
 		n, err := d.ops.Purge(t.Context(), 1)
 		require.NoError(t, err)
 		assert.Equal(t, want, n)
 	}
-	assert.Equal(t, "0 1", kit.One[string](t, d.Database, `SELECT string_agg(sequence_number::text, ' ' ORDER BY sequence_number) FROM dead_letters`))
+	assert.Equal(t, "0 1 10 11", kit.One[string](t, d.Database, `SELECT string_agg(sequence_number::text, ' ' ORDER BY sequence_number) FROM dead_letters`))
 }

@@ -154,7 +154,7 @@ func (o *Ops) look(ctx context.Context) {
 
 // watch shows what waits for an operator: dead_letters. It looks when metrics are read.
 func (o *Ops) watch() error {
-	const sql = `/* Ops.Watch */ SELECT count(*) FROM dead_letters WHERE redriven_at IS NULL`
+	const sql = `/* Ops.Watch */ SELECT count(*) FROM dead_letters WHERE redriven_at IS NULL AND discarded_at IS NULL`
 	_, err := otel.Meter("ops").Int64ObservableGauge("dead_letters",
 		metric.WithDescription("Messages that the broker gave up on and nobody has sent again."),
 		metric.WithInt64Callback(func(ctx context.Context, out metric.Int64Observer) error {

@@ -112,7 +112,7 @@ func (o *Orders) read(ctx context.Context, in *orderInput) (rest.Answer, error) 
 		return rest.Answer{}, notFound()
 	}
 	answer, err := rest.JSON(http.StatusOK, *order)
-	answer.CacheControl = "private, no-cache"
+	answer.CacheControl = "private, no-store"
 	return answer, err
 }
 
@@ -160,7 +160,7 @@ func (o *Orders) list(ctx context.Context, in *listInput) (rest.Answer, error) {
 		}
 	}
 	answer, err := rest.JSON(http.StatusOK, page)
-	answer.CacheControl = "private, no-cache"
+	answer.CacheControl = "private, no-store"
 	query := url.Values{"pageSize": {strconv.Itoa(in.PageSize)}}
 	if in.CustomerID != caller.CustomerID() {
 		query.Set("customerId", in.CustomerID)

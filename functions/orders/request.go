@@ -112,7 +112,7 @@ func (o *Orders) request(ctx context.Context, in *requestInput) (rest.Answer, er
 		return rest.Answer{}, fmt.Errorf("reading an order request: %w", err)
 	}
 	answer, err := rest.JSON(http.StatusOK, r)
-	answer.CacheControl = "private, no-cache"
+	answer.CacheControl = "private, no-store"
 	if r.Status == Queued {
 		answer.RetryAfter = "1"
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/company/order-catalog-service/shared/rest"
 )
 
-const private = "private, no-cache"
+const private = "private, no-store"
 
 // create registers an endpoint. The count and the insert are under one lock per owner, or two requests at once
 // would both be the last that fits.

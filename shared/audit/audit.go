@@ -35,6 +35,7 @@ const (
 	ProductChanged        Action = "product.changed"
 	StockAdjusted         Action = "product.stock_adjusted"
 	DeadLetterRedriven    Action = "dead_letter.redriven"
+	DeadLetterDiscarded   Action = "dead_letter.discarded"
 	ParkedReleased        Action = "parked_events.released"
 	SwitchTurned          Action = "switch.turned"
 	KeysRotated           Action = "keys.rotated"

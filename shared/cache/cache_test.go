@@ -126,7 +126,7 @@ func TestInvalidationReachesOtherProcesses(t *testing.T) {
 	require.Eventually(t, func() bool { return get(t, second, v) == "1" }, 10*time.Second, time.Millisecond)
 }
 
-func TestLostMessageIsBoundedBySoftTTL(t *testing.T) {
+func TestCC09LostMessageIsBoundedBySoftTTL(t *testing.T) {
 	t.Parallel()
 	server, now, v := miniredis.RunT(t), newClock(), &truth{}
 	c := open(t, server, now)

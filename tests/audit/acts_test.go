@@ -164,9 +164,16 @@ var acts = map[string]act{
 		t.Helper()
 		m := servicebus.Received{MessageID: "m", SequenceNumber: 1, Body: []byte("x")}
 		require.NoError(t, o.ops.Record(t.Context(), servicebus.QueueWebhookDelivery, []servicebus.Received{m}))
-		id := kit.One[string](t, o.Database, `SELECT id::text FROM dead_letters`)
+		id := kit.One[string](t, o.Database, `SELECT id::text FROM dead_letters WHERE sequence_number = 1`)
 		return kit.Call{Method: http.MethodPost, Path: "/api/v1/ops/dead-letters/" + id + "/redrive"}, id
 	}, `{"entity": "webhook-deliveries", "messageId": "m"}`},
+	"discard-dead-letter": {audit.DeadLetterDiscarded, func(t *testing.T, o *office) (kit.Call, string) {
+		t.Helper()
+		m := servicebus.Received{MessageID: "n", SequenceNumber: 2, Body: []byte("x")}
+		require.NoError(t, o.ops.Record(t.Context(), servicebus.QueueWebhookDelivery, []servicebus.Received{m}))
+		id := kit.One[string](t, o.Database, `SELECT id::text FROM dead_letters WHERE sequence_number = 2`)
+		return kit.Call{Method: http.MethodPost, Path: "/api/v1/ops/dead-letters/" + id + "/discard", Body: map[string]any{"reason": "nobody can read it"}}, id
+	}, `{"entity": "webhook-deliveries", "messageId": "n", "reason": "nobody can read it"}`},
 	"release-parked-events": {audit.ParkedReleased, func(t *testing.T, o *office) (kit.Call, string) {
 		t.Helper()
 		id := uuid.NewString()
@@ -268,6 +275,7 @@ func TestARefusalLeavesNoRow(t *testing.T) {
 		{Method: http.MethodDelete, Path: "/api/v1/webhooks/" + uuid.NewString()},
 		{Method: http.MethodPost, Path: "/api/v1/products/" + o.Product(t, 1).String() + "/stock-adjustments", Body: map[string]any{"delta": -9, "reason": "none"}},
 		{Method: http.MethodPost, Path: "/api/v1/ops/dead-letters/" + uuid.NewString() + "/redrive"},
+		{Method: http.MethodPost, Path: "/api/v1/ops/dead-letters/" + uuid.NewString() + "/discard", Body: map[string]any{"reason": "no"}},
 	} {
 		got := o.as(t, c)
 		assert.GreaterOrEqual(t, got.Status, 400, "%s %s: %s", c.Method, c.Path, got.Body)

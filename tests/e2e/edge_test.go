@@ -45,3 +45,51 @@ func TestTriggersAreNotPublic(t *testing.T) {
 	assert.Equal(t, "application/problem+json", got.header.Get("Content-Type"))
 	assert.Zero(t, kit.One[int](t, w.Database, `SELECT count(*)::int FROM orders`))
 }
+
+// CC-01, CC-06, CC-07: who may keep an answer, for how long, what names this state of it, and what else it depends on. What
+// is the same for everybody may be shared; what is somebody's own is kept nowhere.
+func TestCC06WhoMayKeepWhat(t *testing.T) {
+	t.Parallel()
+	const shop = "https://shop.example"
+	w := newWorld(t)
+	s := w.start(t, w.AppURL, host.Limits{}, "CORS_ALLOWED_ORIGINS="+shop)
+	customer := "customer-" + kit.Unique(t)
+	product := w.Product(t, 10).String()
+	ask := func(c call) reply {
+		c.token = w.token(t, customer)
+		req, err := s.request(t.Context(), c)
+		require.NoError(t, err)
+		req.Header.Set("Origin", shop)
+		got, err := answer(req)
+		require.NoError(t, err)
+		require.Less(t, got.status, 300, "%s %s: %s", c.method, c.path, got.body)
+		return got
+	}
+	placed := ask(call{method: http.MethodPost, path: "/api/v1/orders", key: uuid.NewString(), body: draft(customer, map[string]int{product: 1})})
+	order := placed.header.Get("Location")
+	require.NotEmpty(t, order)
+	cart := ask(call{method: http.MethodPost, path: "/api/v1/carts", key: uuid.NewString(), body: map[string]any{"sessionId": "visit"}}).header.Get("Location")
+	require.NotEmpty(t, cart)
+
+	const shared = "public, max-age=60, stale-while-revalidate=30, stale-if-error=300"
+	for path, want := range map[string]struct{ keep, tag string }{
+		"/api/v1/products/" + product: {shared, `^"[^"]+"$`},
+		"/api/v1/products":            {shared, `^(W/)?"[^"]+"$`},
+		order:                         {"private, no-store", `^"[^"]+"$`},
+		"/api/v1/orders":              {"private, no-store", `^"[^"]+"$`},
+		cart:                          {"private, no-store", `^"[^"]+"$`},
+	} {
+		got := ask(call{method: http.MethodGet, path: path})
+		assert.Equal(t, want.keep, got.header.Get("Cache-Control"), path)
+		assert.Regexp(t, want.tag, got.header.Get("ETag"), path)
+		assert.Equal(t, []string{"Origin"}, got.header.Values("Vary"), "%s depends on nothing else: one language, no other encoding, the version in its address", path)
+		assert.Empty(t, got.header.Get("Content-Encoding"), path)
+	}
+	assert.Equal(t, "no-store", placed.header.Get("Cache-Control"))
+	asked := ask(call{method: http.MethodPost, path: "/graphql", body: map[string]any{"query": "{ __typename }"}})
+	assert.Equal(t, []string{"Origin", "Accept"}, asked.header.Values("Vary"), "GraphQL's media type is by the caller's wish")
+
+	before := ask(call{method: http.MethodGet, path: order}).header.Get("ETag")
+	ask(call{method: http.MethodPatch, path: order + "/cancel", key: uuid.NewString(), body: map[string]any{"reason": "changed my mind"}})
+	assert.NotEqual(t, before, ask(call{method: http.MethodGet, path: order}).header.Get("ETag"), "another state has another tag")
+}

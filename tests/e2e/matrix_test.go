@@ -68,6 +68,7 @@ var rights = map[string]right{
 	"list-dead-letters":     {"", "admin", everyones, 200, get("/api/v1/ops/dead-letters")},
 	"read-dead-letter":      {"", "admin", everyones, 404, get("/api/v1/ops/dead-letters/" + uuid.Nil.String())},
 	"redrive-dead-letter":   {"", "admin", everyones, 404, post("/api/v1/ops/dead-letters/"+uuid.Nil.String()+"/redrive", nil)},
+	"discard-dead-letter":   {"", "admin", everyones, 404, post("/api/v1/ops/dead-letters/"+uuid.Nil.String()+"/discard", map[string]any{"reason": "no use"})},
 	"list-parked-events":    {"", "admin", everyones, 200, get("/api/v1/ops/parked-events")},
 	"release-parked-events": {"", "admin", everyones, 404, post("/api/v1/ops/parked-events/"+uuid.Nil.String()+"/release", nil)},
 	"list-switches":         {"", "admin", everyones, 200, get("/api/v1/ops/switches")},

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"net/http"
 	"testing"
 	"time"
@@ -79,4 +80,63 @@ func TestOrderThroughTheHostWhileTheDatabaseIsAway(t *testing.T) {
 	c.do(t, http.StatusConflict, tooMany)
 	assert.Equal(t, 2, kit.One[int](t, w.Database, `SELECT count(*)::int FROM orders`))
 	assert.Equal(t, 7, kit.One[int](t, w.Database, `SELECT available::int FROM inventory`))
+}
+
+// TestGraphQLOrderIsQueuedWhileTheDatabaseIsAway: a mutation says so as REST's 202 does, its request can be followed, and
+// its key's repeat gets the order that was made of it.
+func TestGraphQLOrderIsQueuedWhileTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	wire := kit.NewWire(t, w.AppURL)
+	s := w.start(t, wire.URL, host.Limits{}, "ORDER_QUEUE_AFTER=2s")
+	customer, product := "customer-"+kit.Unique(t), w.Product(t, 10).String()
+	token, key := w.token(t, customer), uuid.NewString()
+	send := func(c call) reply {
+		t.Helper()
+		c.token = token
+		r, err := s.send(t.Context(), c)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, r.status, "%s", r.body)
+		return r
+	}
+	place := func(key string) (order, request map[string]any) {
+		t.Helper()
+		r := send(call{method: http.MethodPost, path: "/graphql", key: key, body: map[string]any{
+			"query": `mutation($input: CreateOrderInput!) { createOrder(input: $input) { order { id totalAmount { amount } } orderRequest { id status } userErrors { code } } }`,
+			"variables": map[string]any{"input": map[string]any{
+				"shippingAddress": draft("", nil)["shippingAddress"], "lines": []any{map[string]any{"productId": product, "quantity": 3}},
+			}},
+		}})
+		var out struct {
+			Data struct {
+				CreateOrder struct{ Order, OrderRequest map[string]any }
+			}
+		}
+		require.NoError(t, json.Unmarshal(r.body, &out), "%s", r.body)
+		require.NotContains(t, string(r.body), `"errors":[`)
+		return out.Data.CreateOrder.Order, out.Data.CreateOrder.OrderRequest
+	}
+	order, _ := place(uuid.NewString())
+	require.NotNil(t, order)
+
+	wire.Cut()
+	order, request := place(key)
+	require.Nil(t, order)
+	require.Equal(t, "queued", request["status"])
+	_, again := place(key)
+	require.Equal(t, request, again)
+
+	wire.Mend()
+	path := "/api/v1/order-requests/" + request["id"].(string)
+	var state reply
+	require.Eventually(t, func() bool {
+		state = send(call{method: http.MethodGet, path: path})
+		return member(t, state, "status") != "queued"
+	}, time.Minute, 50*time.Millisecond)
+	require.Equal(t, "placed", member(t, state, "status"), "%s", state.body)
+	order, request = place(key)
+	require.Nil(t, request)
+	require.NotNil(t, order)
+	assert.Equal(t, 2, kit.One[int](t, w.Database, `SELECT count(*)::int FROM orders`))
+	assert.Equal(t, 4, kit.One[int](t, w.Database, `SELECT available::int FROM inventory`))
 }

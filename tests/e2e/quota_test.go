@@ -61,3 +61,32 @@ func TestAQuotaHoldsOverInstances(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusCreated, r.status, "%s", r.body)
 }
+
+// An application's quota is one for all its customers, over REST and GraphQL together.
+func TestAnApplicationsQuotaIsSharedByItsCustomersAndBothAPIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.start(t, w.AppURL, host.Limits{}, "RATE_LIMIT_CLIENTS=10/1h")
+	query := map[string]any{"query": `{ products(first: 1) { nodes { id } } }`}
+	var last reply
+	count := map[int]int{}
+	for i := range 20 {
+		c := call{method: http.MethodGet, path: "/api/v1/products", token: w.token(t, fmt.Sprint("customer-", i))}
+		if i%2 == 0 {
+			c.method, c.path, c.body = http.MethodPost, "/graphql", query
+		}
+		r, err := s.send(t.Context(), c)
+		require.NoError(t, err)
+		count[r.status]++
+		last = r
+		if r.status == http.StatusTooManyRequests {
+			assert.Contains(t, string(r.body), `"violated-policies":["client"]`, "%s %s", c.method, c.path)
+			assert.NotEmpty(t, r.header.Get("Retry-After"))
+		}
+	}
+	assert.Equal(t, http.StatusTooManyRequests, last.status)
+	// A process grants a call on credit before it leases.
+	assert.GreaterOrEqual(t, count[http.StatusOK], 10)
+	assert.LessOrEqual(t, count[http.StatusOK], 11)
+	assert.Equal(t, 20, count[http.StatusOK]+count[http.StatusTooManyRequests], "%v", count)
+}

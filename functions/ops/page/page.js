@@ -35,26 +35,32 @@ async function ask(path, method = 'GET', body = undefined) {
   throw error;
 }
 
-/** confirmed asks before it acts; Escape and "No" leave everything as it is. */
-function confirmed(title, text, yes) {
+/** confirmed asks before it acts, and for a reason where one is wanted; Escape and "No" leave everything as it is. */
+function confirmed(title, text, yes, why) {
   const dialog = $('ask');
+  $('ask-why').hidden = !why;
+  $('ask-reason').value = '';
   $('ask-title').textContent = title;
   $('ask-text').textContent = text;
   $('ask-yes').textContent = yes;
   return new Promise((resolve) => {
     const end = (answer) => { dialog.close(); resolve(answer); };
-    $('ask-yes').onclick = () => end(true);
+    $('ask-yes').onclick = () => {
+      if (!why) end(true);
+      else if ($('ask-reason').reportValidity()) end($('ask-reason').value);
+    };
     $('ask-no').onclick = () => end(false);
     dialog.oncancel = () => resolve(false);
     dialog.showModal();
-    $('ask-no').focus();
+    $(why ? 'ask-reason' : 'ask-no').focus();
   });
 }
 
-async function act(title, text, yes, work, done) {
-  if (!await confirmed(title, text, yes)) return;
+async function act(title, text, yes, work, done, why = false) {
+  const answer = await confirmed(title, text, yes, why);
+  if (!answer) return;
   try {
-    await work();
+    await work(answer);
     say(done);
   } catch (e) { say(e.message); }
 }
@@ -134,7 +140,10 @@ function showLetters() {
     cell(row, 'Message', l.messageId);
     cell(row, '', '').append(button('Send again', 'Send message ' + l.messageId + ' again', () => act(
       'Send this message again?', 'It goes to ' + l.entity + ' as a new message: ' + (l.subject || l.messageId) + '.', 'Send again',
-      async () => { await ask('ops/dead-letters/' + l.id + '/redrive', 'POST'); await letters(); }, 'The message was sent.')));
+      async () => { await ask('ops/dead-letters/' + l.id + '/redrive', 'POST'); await letters(); }, 'The message was sent.')), ' ',
+      button('Discard', 'Discard message ' + l.messageId, () => act(
+        'Discard this message?', 'Nobody will look at it any more. It is kept for 90 days.', 'Discard',
+        async (reason) => { await ask('ops/dead-letters/' + l.id + '/discard', 'POST', { reason }); await letters(); }, 'The message was discarded.', true)));
     return row;
   }));
 }
