@@ -218,7 +218,7 @@ func (th *theatre) watch(t *testing.T, binary string) {
 		targets = append(targets, fmt.Sprintf("127.0.0.1:%d", n.port))
 	}
 	config := fmt.Sprintf("global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\nrule_files: [rules.yaml]\n"+
-		"scrape_configs: [{job_name: handlers, static_configs: [{targets: [%q]}]}]\n", targets)
+		"scrape_configs: [{job_name: handlers, static_configs: [{targets: %q}]}]\n", targets)
 	config = strings.ReplaceAll(config, `" "`, `", "`)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(hasty), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yaml"), []byte(config), 0o600))
@@ -231,6 +231,13 @@ func (th *theatre) watch(t *testing.T, binary string) {
 	require.NoError(t, err)
 	t.Cleanup(func() { p.Stop(syscall.SIGKILL, time.Second) })
 	require.NoError(t, p.WaitFor(port, time.Minute))
+	require.Eventually(t, func() bool {
+		res, err := http.Get("http://" + th.prometheus + "/-/ready")
+		if err != nil {
+			return false
+		}
+		return res.Body.Close() == nil && res.StatusCode == http.StatusOK
+	}, time.Minute, 100*time.Millisecond, "Prometheus does not get ready")
 }
 
 // get asks Prometheus' API.
