@@ -56,6 +56,10 @@ func (b *bench) bars() (list []bar) {
 		}
 		add(o.recovery >= 0 && o.recovery < recoveryBar, "normal again after the burst", fmt.Sprintf("under %d s", recoveryBar), "%s", was)
 	}
+	if r := b.tracing; r != nil {
+		add(r.share() >= tracingBar, fmt.Sprintf("orders with %g %% of the traces recorded, against none", 100*r.sampled), fmt.Sprintf("at least %.0f %%", tracingBar), "%.0f %% (%.0f/s of %.0f/s)", r.share(), median(r.rates[takes]), median(r.rates[none]))
+		add(r.tail() <= deafBar, "p99 with a collector that hangs, against none", fmt.Sprintf("at most %.2fx", deafBar), "%.2fx (%.1f ms)", r.tail(), median(r.tails[hangs]))
+	}
 	if l := b.large; l != nil {
 		add(l.share() >= largeBar, fmt.Sprintf("orders with %d stored, against the small database", l.orders), fmt.Sprintf("at least %.0f %%", largeBar), "%.0f %% (%.0f/s of %.0f/s)", l.share(), median(l.large), median(l.small))
 	}

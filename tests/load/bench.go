@@ -39,6 +39,7 @@ type bench struct {
 	patience      time.Duration // until every event must have been heard
 
 	direct, hosted, largeStack *stack
+	tracingStacks              []*stack
 
 	results   map[string][]result // by phase, one per round
 	curve     map[curveKey][]point
@@ -46,6 +47,7 @@ type bench struct {
 	mixed     *mixedRun
 	overload  *overloadRun
 	large     *largeRun
+	tracing   *tracingRun
 	events    map[string]*hdrhistogram.Histogram
 }
 
@@ -160,7 +162,7 @@ func (b *bench) measure(ctx context.Context) error {
 	for _, once := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"redis", b.redisReference}, {"curve", b.measureCurve}, {"mixed", b.measureMixed}, {"overload", b.measureOverload}, {"large", b.measureLarge}} {
+	}{{"redis", b.redisReference}, {"curve", b.measureCurve}, {"mixed", b.measureMixed}, {"overload", b.measureOverload}, {"tracing", b.measureTracing}, {"large", b.measureLarge}} {
 		if !b.wants(once.name) {
 			continue
 		}
@@ -176,7 +178,7 @@ func (b *bench) measure(ctx context.Context) error {
 func (b *bench) conclude(ctx context.Context) error {
 	b.say("checking the books")
 	var broken []error
-	for _, s := range []*stack{b.direct, b.hosted, b.largeStack} {
+	for _, s := range append([]*stack{b.direct, b.hosted, b.largeStack}, b.tracingStacks...) {
 		if s != nil {
 			broken = append(broken, s.audit(ctx))
 		}

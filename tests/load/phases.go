@@ -21,7 +21,7 @@ const idlePace = 50 * time.Millisecond
 
 // phaseNames are what --only takes: the phases that rounds repeat, then those that happen once.
 func phaseNames() []string {
-	return []string{"pgbench", "pgbench-one", "orders", "pgbench-hot", "pgbench-one-hot", "hot", "trickle", "bare", "reads", "lists", "graphql-list", "order", "graphql-order", "redis", "curve", "mixed", "overload", "large"}
+	return []string{"pgbench", "pgbench-one", "orders", "pgbench-hot", "pgbench-one-hot", "hot", "trickle", "bare", "reads", "lists", "graphql-list", "order", "graphql-order", "redis", "curve", "mixed", "overload", "tracing", "large"}
 }
 
 // phases are what a round measures, each next to its reference.

@@ -41,14 +41,14 @@ func (b *bench) report(ctx context.Context) error {
 
 func (b *bench) tables() []table {
 	return []table{
-		b.phaseTable(), b.costTable(), b.topicTable(), b.curveTable(spread, "two of 200 products each"), b.curveTable(hot, "one hot product"), b.mixedTable(),
+		b.phaseTable(), b.costTable(), b.topicTable(), b.curveTable(spread, "two of 200 products each"), b.curveTable(hot, "one hot product"), b.mixedTable(), b.tracingTable(),
 	}
 }
 
 // promises says what the audit has found, which is that they hold: else the run has ended before.
 func (b *bench) promises() string {
 	var orders, events int64
-	for _, s := range []*stack{b.direct, b.hosted, b.largeStack} {
+	for _, s := range append([]*stack{b.direct, b.hosted, b.largeStack}, b.tracingStacks...) {
 		if s != nil {
 			orders, events = orders+s.books.accepted.Load(), events+int64(s.books.heard)
 		}
@@ -78,6 +78,7 @@ const explained = `
   key and must get the same bytes. Its requests arrive when they arrive: latency counts from the arrival also when an earlier
   answer was late. It goes through the local host, as in production it would go through the real one.
 - **The overload run** sends orders at half of the peak, then at three times the peak, then at half again.
+- **Tracing** compares three handlers, each on a database of its own: no collector, one that takes all, one that takes connections and hangs.
 - **The large database** has its orders spread over a day, with lines, keys, events and feed; rounds alternate with the small one.
 - **Processor time** is read from /proc for each process, and divided by the answers that were as they should be.
 

@@ -45,10 +45,11 @@ type stack struct {
 
 // settings say what stack to start.
 type settings struct {
-	name     string
-	products int
-	redis    int  // the database's number
-	hosted   bool // through the stand-in for the Functions host
+	name      string
+	products  int
+	redis     int       // the database's number
+	hosted    bool      // through the stand-in for the Functions host
+	collector collector // of its telemetry
 }
 
 // start makes a database and starts broker, listener and handler.
@@ -190,7 +191,7 @@ func (s *stack) startHandler(c settings) error {
 	}
 	s.listener = fmt.Sprintf("127.0.0.1:%d", listenerPort)
 	s.parts = append(s.parts, processPart("broker", broker.PID()), processPart("listener", listener.PID()))
-	if err := s.startSink(); err != nil {
+	if err := s.startSink(c.collector); err != nil {
 		return err
 	}
 	if c.hosted {

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+)
+
+// What pushing traces may cost.
+const (
+	usualTrace = 0.1  // part of the traces that is recorded, without --trace
+	tracingBar = 95.0 // percent of the rate of a handler that pushes nothing
+	deafBar    = 1.25 // times its p99, with a collector that hangs; this much two runs of one and the same may differ
+)
+
+// collectors are what a handler's telemetry goes to, in the order in which a round measures them.
+var collectors = []collector{none, takes, hangs}
+
+// tracingRun compares orders with and without telemetry, by collector.
+type tracingRun struct {
+	rates, tails map[collector][]float64 // orders a second, and p99 in ms, by round
+	sampled      float64
+}
+
+// share is the rate with traces in percent of the rate without.
+func (r *tracingRun) share() float64 { return 100 * median(r.rates[takes]) / median(r.rates[none]) }
+
+// tail is the p99 with a collector that hangs, against the one without a collector.
+func (r *tracingRun) tail() float64 { return median(r.tails[hangs]) / median(r.tails[none]) }
+
+// measureTracing places orders at three handlers in turn: one that pushes nothing, one whose collector takes what it pushes,
+// and one whose collector takes connections and says nothing on them.
+func (b *bench) measureTracing(ctx context.Context) error {
+	stacks := map[collector]*stack{}
+	for i, c := range collectors {
+		s, err := b.start(ctx, settings{name: "tracing_" + string(c), products: products + 1, redis: 3 + i, collector: c})
+		if err != nil {
+			return err
+		}
+		stacks[c] = s
+		b.tracingStacks = append(b.tracingStacks, s)
+		if _, err := closed(ctx, s.target(), b.connections, b.duration, spreadOrder); err != nil { // warms up
+			return err
+		}
+		if err := s.rest(ctx); err != nil {
+			return err
+		}
+	}
+	b.tracing = &tracingRun{rates: map[collector][]float64{}, tails: map[collector][]float64{}, sampled: b.sampled()}
+	for round := range 2 * b.rounds {
+		if err := b.customers.sign(); err != nil {
+			return err
+		}
+		for _, c := range collectors {
+			r, err := closed(ctx, stacks[c].target(), b.connections, b.duration, spreadOrder)
+			if err != nil {
+				return err
+			}
+			b.tracing.rates[c] = append(b.tracing.rates[c], r.rate())
+			b.tracing.tails[c] = append(b.tracing.tails[c], at(r.latencies, 99))
+			if err := stacks[c].rest(ctx); err != nil {
+				return err
+			}
+		}
+		b.say("tracing, round %d/%d: %s", round+1, 2*b.rounds, b.tracing.latest())
+	}
+	return nil
+}
+
+// latest is the latest round, for people.
+func (r *tracingRun) latest() (text string) {
+	for _, c := range collectors {
+		n := len(r.rates[c]) - 1
+		text += fmt.Sprintf("%s %.0f/s p99 %.1f ms; ", collectorTitles[c], r.rates[c][n], r.tails[c][n])
+	}
+	return text[:len(text)-2]
+}
+
+var collectorTitles = map[collector]string{none: "no collector", takes: "one that takes all", hangs: "one that hangs"}
+
+// tracingTable has the medians over the rounds.
+func (b *bench) tracingTable() table {
+	t := table{title: fmt.Sprintf("Orders of 200 products by where the handler's telemetry goes, %d rounds in turn:", 2*b.rounds)}
+	if b.tracing == nil {
+		return t
+	}
+	t.title = fmt.Sprintf("Orders of 200 products by where the handler's telemetry goes (%g %% of the traces, metrics, logs), %d rounds in turn:", 100*b.tracing.sampled, 2*b.rounds)
+	t.add("collector", "per second", "p99 ms")
+	for _, c := range collectors {
+		t.add(collectorTitles[c], fmt.Sprintf("%.0f", median(b.tracing.rates[c])), fmt.Sprintf("%.1f", median(b.tracing.tails[c])))
+	}
+	return t
+}
