@@ -99,7 +99,7 @@ func Open(ctx context.Context, url string, budget Budget, options ...Option) (*P
 	if pools.unwatch, err = again.Watch(); err != nil {
 		return nil, err
 	}
-	if pools.watch, err = begin(pools, dial, login.before); err != nil {
+	if pools.watch, err = begin(pools, observe, dial, login.before); err != nil {
 		return nil, err
 	}
 	for _, pool := range pools.all() {
@@ -161,7 +161,6 @@ type Pool struct {
 	refused func()
 	watch   *watch
 	again   *dependency.Retrier
-	answers atomic.Uint64 // how many uses of a connection ended with the server's answer
 }
 
 // Do runs fn with a connection of the pool. It waits for one no longer than the budget says and then fails with
@@ -214,22 +213,16 @@ func (p *Pool) ask(ctx context.Context, fn func(*pgx.Conn) error) error {
 		return fmt.Errorf("%w: acquiring a connection: %w", ErrUnavailable, err)
 	}
 	defer conn.Release()
-	err = fn(conn.Conn())
-	p.judge(err)
+	if err = fn(conn.Conn()); err != nil {
+		p.judge(err)
+	}
 	return classify(err)
 }
 
-// judge looks at how a use of the pool ended: with an answer of the server, with a reason to suspect that it has none, or,
-// when the caller left, with neither.
+// judge raises a suspicion when a use of the pool ended without an answer, but for callers that left.
 func (p *Pool) judge(err error) {
-	switch {
-	case err == nil:
-		p.answers.Add(1)
-	case errors.Is(err, context.Canceled):
-	case lost(err):
+	if lost(err) && !errors.Is(err, context.Canceled) {
 		p.watch.suspect()
-	default:
-		p.answers.Add(1)
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// look is how often the pools are looked at for callers who wait for a server that says nothing: they would tell only
-	// at the end of their patience.
+	// look is how often statements are looked at that wait for a server which says nothing: their callers would tell only at
+	// the end of their patience.
 	look = 500 * time.Millisecond
 	// calm is the pause after a verdict. Under load many pools are full, and suspicions must not become connections.
 	calm = 500 * time.Millisecond
@@ -33,22 +33,19 @@ const (
 type watch struct {
 	breaker   *dependency.Breaker
 	pools     *Pools
+	observer  *observer
 	probe     func(context.Context) error
 	suspicion chan struct{}
 
-	seen [customers]uint64 // answers, at the latest look
-	busy [customers]bool   // whether somebody waited then
+	busy    bool   // whether somebody waited at the latest look
+	answers uint64 // and how many had been given until then
 
 	stop func()
 	done chan struct{}
 }
 
-// customers are the pools that are looked at: statements there are short. The drain holds its connections while the broker
-// takes its time, and background work may be long.
-const customers = 2
-
 // begin starts the watch. config is one of the pools'.
-func begin(pools *Pools, config *pgx.ConnConfig, before func(context.Context, *pgx.ConnConfig) error) (*watch, error) {
+func begin(pools *Pools, o *observer, config *pgx.ConnConfig, before func(context.Context, *pgx.ConnConfig) error) (*watch, error) {
 	breaker := dependency.NewBreaker(dependency.PostgreSQL)
 	unwatch, err := breaker.Watch()
 	if err != nil {
@@ -56,7 +53,7 @@ func begin(pools *Pools, config *pgx.ConnConfig, before func(context.Context, *p
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &watch{
-		breaker: breaker, pools: pools, probe: prober(config, before), suspicion: make(chan struct{}, 1), done: make(chan struct{}),
+		breaker: breaker, pools: pools, observer: o, probe: prober(config, before), suspicion: make(chan struct{}, 1), done: make(chan struct{}),
 		stop: func() { cancel(); unwatch() },
 	}
 	background.Go("watch of the database", func() {
@@ -156,59 +153,53 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// stuck tells whether callers waited at the last look and wait now, and nobody got an answer in between.
-func (w *watch) stuck() (stuck bool) {
-	for i, p := range [customers]*Pool{w.pools.Orders, w.pools.Reads} {
-		if p == nil {
-			continue
-		}
-		stat, answers := p.pool.Stat(), p.answers.Load()
-		busy := stat.AcquiredConns()+stat.ConstructingConns() > 0
-		stuck = stuck || busy && w.busy[i] && answers == w.seen[i]
-		w.busy[i], w.seen[i] = busy, answers
-	}
+// stuck tells whether somebody waited at the last look and waits now, and nobody got an answer in between.
+func (w *watch) stuck() bool {
+	busy, answers := w.observer.underWay.Load() > 0, w.observer.answers.Load()
+	stuck := busy && w.busy && answers == w.answers
+	w.busy, w.answers = busy, answers
 	return stuck
-}
-
-// answers are those of all pools so far.
-func (w *watch) answers() (n uint64) {
-	for _, p := range w.pools.all() {
-		n += p.answers.Load()
-	}
-	return n
 }
 
 // ascertain probes until there is an answer.
 func (w *watch) ascertain(ctx context.Context) {
 	for ctx.Err() == nil {
-		permit, err := w.breaker.Acquire()
-		if err != nil {
-			pause(ctx, max(w.breaker.Wait(), time.Millisecond))
+		if wait := w.breaker.Wait(); wait > 0 {
+			pause(ctx, wait)
 			continue
 		}
-		before := w.answers()
-		err = w.probe(ctx)
+		before := w.breaker.State()
+		outcome := w.try(ctx)
+		closed := w.breaker.State() == dependency.Closed
 		switch {
-		case err == nil || w.answers() != before:
-			w.breaker.Settle(permit, dependency.Answered)
-			return
-		case ctx.Err() != nil || errors.Is(err, errNoLogin):
-			w.breaker.Settle(permit, dependency.Undecided)
-			if w.breaker.State() == dependency.Closed {
-				return
-			}
-			pause(ctx, dependency.PostgreSQL.Pause)
-			continue
-		}
-		was := w.breaker.State()
-		w.breaker.Settle(permit, dependency.Failed)
-		switch {
-		case w.breaker.State() == dependency.Closed:
+		case closed && outcome == dependency.Failed:
 			pause(ctx, between)
-		case was == dependency.Closed:
+		case closed:
+			return
+		case before == dependency.Closed:
 			w.hangUp()
+		case outcome == dependency.Undecided:
+			pause(ctx, dependency.PostgreSQL.Pause)
 		}
 	}
+}
+
+// try makes one probe.
+func (w *watch) try(ctx context.Context) (outcome dependency.Outcome) {
+	permit, err := w.breaker.Acquire()
+	if err != nil {
+		return dependency.Undecided
+	}
+	defer func() { w.breaker.Settle(permit, outcome) }() // also after a panic in the driver
+	answers := w.observer.answers.Load()
+	err = w.probe(ctx)
+	switch {
+	case err == nil || w.observer.answers.Load() != answers:
+		return dependency.Answered
+	case ctx.Err() != nil || errors.Is(err, errNoLogin):
+		return dependency.Undecided
+	}
+	return dependency.Failed
 }
 
 // hangUp gives up the connections to a server that does not answer: those of a black hole would each cost a caller its
