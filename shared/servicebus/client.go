@@ -55,34 +55,37 @@ func clientOptions() *azservicebus.ClientOptions {
 // Open makes a client. It does not connect, so it fails only for options that cannot be read.
 func Open(o Options) (*Client, error) { return open(o, clientOptions()) }
 
-func open(o Options, options *azservicebus.ClientOptions) (c *Client, err error) {
-	c = &Client{breaker: dependency.NewBreaker(dependency.ServiceBus)}
-	if c.unwatch, err = c.breaker.Watch(); err != nil {
+func open(o Options, options *azservicebus.ClientOptions) (*Client, error) {
+	c := &Client{breaker: dependency.NewBreaker(dependency.ServiceBus)}
+	if err := c.connect(o, options); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			c.unwatch()
-		}
-	}()
+	var err error
+	c.unwatch, err = c.breaker.Watch()
+	return c, err
+}
+
+// connect makes the first connection, as the options say.
+func (c *Client) connect(o Options, options *azservicebus.ClientOptions) error {
 	switch {
 	case o.ConnectionString != "":
-		return c, c.Use(o.ConnectionString)
+		return c.Use(o.ConnectionString)
 	case o.Namespace != "":
 		if strings.Contains(o.Namespace, "/") {
-			return nil, errors.New("SERVICEBUS_CONNECTION__fullyQualifiedNamespace is a host name like shop.servicebus.windows.net, without scheme or path")
+			return errors.New("SERVICEBUS_CONNECTION__fullyQualifiedNamespace is a host name like shop.servicebus.windows.net, without scheme or path")
 		}
 		if o.Credential == nil {
-			return nil, errors.New("SERVICEBUS_CONNECTION__fullyQualifiedNamespace needs an identity")
+			return errors.New("SERVICEBUS_CONNECTION__fullyQualifiedNamespace needs an identity")
 		}
-		if err := c.use(func() (*azservicebus.Client, error) {
+		err := c.use(func() (*azservicebus.Client, error) {
 			return azservicebus.NewClient(o.Namespace, o.Credential, options)
-		}); err != nil {
-			return nil, fmt.Errorf("SERVICEBUS_CONNECTION__fullyQualifiedNamespace: %w", err)
+		})
+		if err != nil {
+			return fmt.Errorf("SERVICEBUS_CONNECTION__fullyQualifiedNamespace: %w", err)
 		}
-		return c, nil
+		return nil
 	}
-	return nil, errors.New("neither SERVICEBUS_CONNECTION nor SERVICEBUS_CONNECTION__fullyQualifiedNamespace is set")
+	return errors.New("neither SERVICEBUS_CONNECTION nor SERVICEBUS_CONNECTION__fullyQualifiedNamespace is set")
 }
 
 // grace is how long a connection stays open beside its successor, for what is being sent on it.
