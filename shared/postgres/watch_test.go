@@ -3,18 +3,13 @@ package postgres_test
 import (
 	"context"
 	"errors"
-	"net"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/Shopify/toxiproxy/v2"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -29,21 +24,6 @@ const (
 	in      = 20 * time.Second       // whatever must happen at some time
 	acquire = time.Second
 )
-
-// behind opens pools on a database through a proxy that can be told to let nothing through, in a direction.
-func behind(t *testing.T, address string) (pools *postgres.Pools, hang func(direction string), heal func()) {
-	t.Helper()
-	u, err := url.Parse(address)
-	require.NoError(t, err)
-	proxy := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "postgres", "127.0.0.1:0", u.Host)
-	require.NoError(t, proxy.Start())
-	t.Cleanup(proxy.Stop)
-	u.Host = proxy.Listen
-	return wide(t, u.String()), func(direction string) {
-		_, err := proxy.Toxics.AddToxicJson(strings.NewReader(`{"type": "timeout", "stream": "` + direction + `", "attributes": {"timeout": 0}}`))
-		require.NoError(t, err)
-	}, func() { proxy.Toxics.ResetToxics(context.Background()) }
-}
 
 func wide(t *testing.T, address string) *postgres.Pools {
 	t.Helper()
@@ -66,18 +46,22 @@ func once(pool *postgres.Pool, patience time.Duration) (took time.Duration, err 
 }
 
 // A server that hangs answers nobody and ends no connection. It costs the callers of the first moments their wait and the
-// others nothing; when it goes on so do they.
+// others nothing; when it is back so are they, and not on connections that are dead and don't know it.
 func TestAServerThatHangsIsNotWaitedForByEverybody(t *testing.T) {
 	t.Parallel()
-	pools, hang, heal := behind(t, kit.NewDatabase(t).AppURL)
-	for _, pool := range []*postgres.Pool{pools.Orders, pools.Reads, pools.Background} {
-		_, err := once(pool, in)
-		require.NoError(t, err)
-	}
-	const patience = 10 * time.Second // many times what it takes to find out
-	hang("downstream")
-	began := time.Now()
+	wire := kit.NewWire(t, kit.NewDatabase(t).AppURL)
+	pools := wide(t, wire.URL)
+	those := []*postgres.Pool{pools.Orders, pools.Reads, pools.Background}
 	var all sync.WaitGroup
+	for _, pool := range those { // each has connections
+		for range 4 {
+			all.Go(func() { _, err := once(pool, in); assert.NoError(t, err) })
+		}
+	}
+	all.Wait()
+	const patience = 10 * time.Second // many times what it takes to find out
+	wire.Mute()
+	began := time.Now()
 	var waited atomic.Int64
 	for range 8 { // clients that come again when they are refused
 		all.Go(func() {
@@ -92,7 +76,7 @@ func TestAServerThatHangsIsNotWaitedForByEverybody(t *testing.T) {
 	require.Eventually(t, func() bool { return pools.Orders.Check() != nil }, in, 5*time.Millisecond)
 	known := time.Since(began)
 	assert.Less(t, known, patience/2, "found out long before the callers' time was over")
-	for _, pool := range []*postgres.Pool{pools.Orders, pools.Reads, pools.Background} { // one finds out for all
+	for _, pool := range those { // one finds out for all
 		for range 100 {
 			took, err := once(pool, patience)
 			require.ErrorIs(t, err, postgres.ErrUnavailable)
@@ -100,18 +84,39 @@ func TestAServerThatHangsIsNotWaitedForByEverybody(t *testing.T) {
 			require.Less(t, took, atOnce)
 		}
 	}
-	heal()
-	healed := time.Now()
-	require.Eventually(t, func() bool { _, err := once(pools.Orders, patience); return err == nil }, in, 5*time.Millisecond)
-	back := time.Since(healed)
+	wire.Mend()
+	mended := time.Now()
+	require.Eventually(t, func() bool { return pools.Orders.Check() == nil }, in, time.Millisecond)
+	back := time.Since(mended)
 	assert.Less(t, back, soon)
-	all.Wait()
-	t.Logf("%d calls waited, for %s; it was found back within %s", waited.Load(), known.Round(time.Millisecond), back.Round(time.Millisecond))
-	for _, pool := range []*postgres.Pool{pools.Orders, pools.Reads, pools.Background} {
+	for _, pool := range []*postgres.Pool{pools.Reads, pools.Background} {
 		took, err := once(pool, patience)
-		require.NoError(t, err)
-		assert.Less(t, took, acquire, "no connection of the time before is left that hangs")
+		require.NoError(t, err, "no connection is left that hangs")
+		assert.Less(t, took, acquire)
 	}
+	all.Wait()
+	_, err := once(pools.Orders, patience)
+	require.NoError(t, err)
+	t.Logf("%d calls waited, for %s; it was found back within %s", waited.Load(), known.Round(time.Millisecond), back.Round(time.Millisecond))
+}
+
+// A single caller waits for an answer, with all the time in the world and a connection of its own: nothing else would tell.
+func TestAStatementThatWaitsIsReasonEnough(t *testing.T) {
+	t.Parallel()
+	wire := kit.NewWire(t, kit.NewDatabase(t).AppURL)
+	pools := wide(t, wire.URL)
+	_, err := once(pools.Orders, in)
+	require.NoError(t, err)
+	wire.Mute()
+	began, done := time.Now(), make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = once(pools.Orders, 8*time.Second)
+	}()
+	require.Eventually(t, func() bool { return pools.Reads.Check() != nil }, in, 5*time.Millisecond)
+	assert.Less(t, time.Since(began), 5*time.Second)
+	wire.Mend()
+	<-done
 }
 
 func TestAServerThatIsGoneIsFoundBack(t *testing.T) {
@@ -134,45 +139,22 @@ func TestAServerThatIsGoneIsFoundBack(t *testing.T) {
 // however many callers there are, they are no load for a server that tries to come back.
 func TestHalfOpenOnlyProbesReachTheServer(t *testing.T) {
 	t.Parallel()
-	hole, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0") // takes connections and says nothing
-	require.NoError(t, err)
-	var came atomic.Int64
-	var mu sync.Mutex
-	var held []net.Conn
-	t.Cleanup(func() {
-		_ = hole.Close()
-		mu.Lock()
-		defer mu.Unlock()
-		for _, c := range held {
-			_ = c.Close()
-		}
-	})
-	go func() {
-		for {
-			c, err := hole.Accept()
-			if err != nil {
-				return
-			}
-			came.Add(1)
-			mu.Lock()
-			held = append(held, c)
-			mu.Unlock()
-		}
-	}()
-	pools := wide(t, "postgres://nobody@"+hole.Addr().String()+"/nothing?sslmode=disable")
+	wire := kit.NewWire(t, kit.NewDatabase(t).AppURL)
+	wire.Mute()
+	pools := wide(t, wire.URL)
 	took, err := once(pools.Orders, in)
 	require.ErrorIs(t, err, postgres.ErrUnavailable)
 	assert.Less(t, took, 2*acquire)
 	require.Eventually(t, func() bool { return pools.Orders.Check() != nil }, in, time.Millisecond)
 	time.Sleep(dependency.PostgreSQL.Connect) // what the pools had begun themselves is over
-	before, stop := came.Load(), time.After(3*time.Second)
+	before, stop := wire.Came(), time.After(3*time.Second)
 	for calls := 0; ; calls++ {
 		select {
 		case <-stop:
-			probes := came.Load() - before
+			probes := wire.Came() - before
 			t.Logf("%d calls, %d probes", calls, probes)
 			assert.Positive(t, probes)
-			assert.LessOrEqual(t, probes, int64(7), "each takes half a second and is followed by a pause")
+			assert.LessOrEqual(t, probes, 2*7, "each takes half a second, with TLS and without, and is followed by a pause")
 			assert.Greater(t, calls, 500)
 			return
 		default:
@@ -272,22 +254,23 @@ func TestACallersOwnTroubleOpensNothing(t *testing.T) {
 func TestAnOutcomeThatIsNotKnownIsNotCalledNothing(t *testing.T) {
 	t.Parallel()
 	d := kit.NewDatabase(t)
-	pools, hang, heal := behind(t, d.AppURL)
+	wire := kit.NewWire(t, d.AppURL)
+	pools := wide(t, wire.URL)
 	id := uuid.Must(uuid.NewV7())
-	short, cancel := context.WithTimeout(ctx, 3*time.Second)
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	err := pools.Orders.Do(short, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(short, `BEGIN; INSERT INTO carts (id, customer_key, session_id) VALUES ('`+id.String()+`', '`+id.String()+`', 's')`)
 		if err != nil {
 			return err
 		}
-		hang("downstream")
-		_, err = conn.Exec(short, "COMMIT")
+		time.AfterFunc(500*time.Millisecond, wire.Mute)
+		_, err = conn.Exec(short, "COMMIT; SELECT pg_sleep(1)") // the answers come together
 		return err
 	})
 	require.ErrorIs(t, err, postgres.ErrUnavailable)
 	assert.NotErrorIs(t, err, dependency.ErrOpen, "that one means that nothing was done")
-	heal()
+	require.ErrorIs(t, pools.Orders.Check(), dependency.ErrOpen, "it opened meanwhile")
 	assert.Equal(t, 1, kit.One[int](t, d, `SELECT count(*)::int FROM carts WHERE id = $1`, id))
 }
 

@@ -3,15 +3,12 @@ package servicebus_test
 import (
 	"context"
 	"errors"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/Shopify/toxiproxy/v2"
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -23,24 +20,19 @@ import (
 
 const in = 30 * time.Second // whatever must happen at some time
 
-// behind is a client of the broker by way of a proxy.
-func behind(t *testing.T, b *kit.Broker) (*servicebus.Client, *toxiproxy.Proxy) {
+// behind is a client of the broker by way of a wire.
+func behind(t *testing.T, b *kit.Broker) (*servicebus.Client, *kit.Wire) {
 	t.Helper()
 	endpoint, rest, _ := strings.Cut(strings.TrimPrefix(b.Connection, "Endpoint="), ";")
-	u, err := url.Parse(endpoint)
-	require.NoError(t, err)
-	proxy := toxiproxy.NewProxy(toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()), "broker", "127.0.0.1:0", u.Host)
-	require.NoError(t, proxy.Start())
-	t.Cleanup(proxy.Stop)
-	u.Host = proxy.Listen
-	client, err := servicebus.Open(servicebus.Options{ConnectionString: "Endpoint=" + u.String() + ";" + rest})
+	wire := kit.NewWire(t, endpoint)
+	client, err := servicebus.Open(servicebus.Options{ConnectionString: "Endpoint=" + wire.URL + ";" + rest})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		_ = client.Close(ctx)
 	})
-	return client, proxy
+	return client, wire
 }
 
 // A broker that hangs costs a few senders their wait, and the others nothing. When it goes on, one of them finds out, and
@@ -48,12 +40,11 @@ func behind(t *testing.T, b *kit.Broker) (*servicebus.Client, *toxiproxy.Proxy) 
 func TestABrokerThatHangsIsNotWaitedForByEverybody(t *testing.T) {
 	t.Parallel()
 	b := kit.NewBroker(t)
-	client, proxy := behind(t, b)
+	client, wire := behind(t, b)
 	topic := client.Sender(servicebus.TopicOrderEvents)
 	_, err := topic.Send(t.Context(), messages(1))
 	require.NoError(t, err)
-	_, err = proxy.Toxics.AddToxicJson(strings.NewReader(`{"type": "timeout", "stream": "downstream", "attributes": {"timeout": 0}}`))
-	require.NoError(t, err)
+	wire.Mute()
 	send := func(s *servicebus.Sender) (time.Duration, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
 		defer cancel()
@@ -75,17 +66,17 @@ func TestABrokerThatHangsIsNotWaitedForByEverybody(t *testing.T) {
 		require.NotErrorIs(t, err, servicebus.ErrRefused, "no message is to blame")
 		assert.Less(t, took, 250*time.Millisecond)
 	}
-	proxy.Toxics.ResetToxics(t.Context())
-	healed := time.Now()
+	wire.Mend()
+	mended := time.Now()
 	list := messages(1, 1, 1)
 	for i := range list {
 		list[i].ID, list[i].Subject = "after-"+strconv.Itoa(i), "after-"+strconv.Itoa(i)
 	}
 	require.Eventually(t, func() bool { sent, err := topic.Send(t.Context(), list); return err == nil && sent == 3 }, in, 20*time.Millisecond)
-	t.Logf("%d senders waited; the first batch went through %s after it was back", waited, time.Since(healed).Round(time.Millisecond))
-	assert.Less(t, time.Since(healed), 10*time.Second)
+	t.Logf("%d senders waited; the first batch went through %s after it was back", waited, time.Since(mended).Round(time.Millisecond))
+	assert.Less(t, time.Since(mended), 10*time.Second)
 	var after []string
-	for _, m := range b.Events(t, 4) { // and perhaps what was on its way when it hung, which has the first one's id
+	for _, m := range b.Events(t, 4) { // the first one, and what was on its way when it hung has the first one's id
 		if strings.HasPrefix(*m.Subject, "after") {
 			after = append(after, *m.Subject)
 		}
@@ -97,13 +88,13 @@ func TestABrokerThatHangsIsNotWaitedForByEverybody(t *testing.T) {
 func TestABrokerThatIsGoneIsFoundBack(t *testing.T) {
 	t.Parallel()
 	b := kit.NewBroker(t)
-	client, proxy := behind(t, b)
+	client, wire := behind(t, b)
 	topic := client.Sender(servicebus.TopicOrderEvents)
 	_, err := topic.Send(t.Context(), messages(1))
 	require.NoError(t, err)
-	proxy.Stop()
+	wire.Cut()
 	require.Eventually(t, func() bool { _, err := topic.Send(t.Context(), messages(1)); return errors.Is(err, dependency.ErrOpen) }, in, time.Millisecond)
-	require.NoError(t, proxy.Start())
+	wire.Mend()
 	back := time.Now()
 	require.Eventually(t, func() bool { _, err := topic.Send(t.Context(), messages(1)); return err == nil }, in, 20*time.Millisecond)
 	assert.Less(t, time.Since(back), 10*time.Second)
