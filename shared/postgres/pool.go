@@ -56,6 +56,7 @@ func Open(ctx context.Context, url string, budget Budget, options ...Option) (*P
 		return nil, err
 	}
 	again := dependency.NewRetrier(dependency.PostgreSQL)
+	all := &lines{open: make(map[*line]struct{})}
 	var dial *pgx.ConnConfig
 	for _, p := range []struct {
 		name string
@@ -83,6 +84,7 @@ func Open(ctx context.Context, url string, budget Budget, options ...Option) (*P
 		config.ConnConfig.ConnectTimeout = dependency.PostgreSQL.Connect
 		config.ConnConfig.RuntimeParams["application_name"] = "order-catalog-" + p.name
 		config.ConnConfig.Tracer = observe
+		config.ConnConfig.DialFunc = all.through(config.ConnConfig.DialFunc)
 		config.AfterConnect = pools.prepare
 		config.BeforeConnect = login.before
 		pool, err := pgxpool.NewWithConfig(ctx, config)
@@ -99,7 +101,7 @@ func Open(ctx context.Context, url string, budget Budget, options ...Option) (*P
 	if pools.unwatch, err = again.Watch(); err != nil {
 		return nil, err
 	}
-	if pools.watch, err = begin(pools, observe, dial, login.before); err != nil {
+	if pools.watch, err = begin(pools, all, observe, dial, login.before); err != nil {
 		return nil, err
 	}
 	for _, pool := range pools.all() {

@@ -33,6 +33,7 @@ const (
 type watch struct {
 	breaker   *dependency.Breaker
 	pools     *Pools
+	lines     *lines
 	observer  *observer
 	probe     func(context.Context) error
 	suspicion chan struct{}
@@ -45,7 +46,7 @@ type watch struct {
 }
 
 // begin starts the watch. config is one of the pools'.
-func begin(pools *Pools, o *observer, config *pgx.ConnConfig, before func(context.Context, *pgx.ConnConfig) error) (*watch, error) {
+func begin(pools *Pools, all *lines, o *observer, config *pgx.ConnConfig, before func(context.Context, *pgx.ConnConfig) error) (*watch, error) {
 	breaker := dependency.NewBreaker(dependency.PostgreSQL)
 	unwatch, err := breaker.Watch()
 	if err != nil {
@@ -53,7 +54,7 @@ func begin(pools *Pools, o *observer, config *pgx.ConnConfig, before func(contex
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &watch{
-		breaker: breaker, pools: pools, observer: o, probe: prober(config, before), suspicion: make(chan struct{}, 1), done: make(chan struct{}),
+		breaker: breaker, pools: pools, lines: all, observer: o, probe: prober(config, before), suspicion: make(chan struct{}, 1), done: make(chan struct{}),
 		stop: func() { cancel(); unwatch() },
 	}
 	background.Go("watch of the database", func() {
@@ -195,6 +196,9 @@ func (w *watch) try(ctx context.Context) (outcome dependency.Outcome) {
 	err = w.probe(ctx)
 	switch {
 	case err == nil || w.observer.answers.Load() != answers:
+		if w.breaker.State() != dependency.Closed {
+			w.hangUp() // once more: connections that were begun meanwhile, if only to cancel something, may hang for ever
+		}
 		return dependency.Answered
 	case ctx.Err() != nil || errors.Is(err, errNoLogin):
 		return dependency.Undecided
@@ -202,13 +206,15 @@ func (w *watch) try(ctx context.Context) (outcome dependency.Outcome) {
 	return dependency.Failed
 }
 
-// hangUp gives up the connections to a server that does not answer: those of a black hole would each cost a caller its
-// wait after the server is back, those to a former primary are of no use. One that is at work is closed when it comes
-// back, and what it did is for its user to find out.
+// hangUp ends all connections to a server that does not answer. Who waits on one would wait in vain, for as long as its
+// caller's time, and keep a place in the pool that long after the server is back; and those to a former primary are of no
+// use. What became of a statement that was under way is not known then, as with any connection that breaks: its caller
+// hears ErrUnavailable, and never that nothing was done.
 func (w *watch) hangUp() {
 	for _, p := range w.pools.all() {
 		p.pool.Reset()
 	}
+	w.lines.cut()
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -121,9 +121,12 @@ func handshake(cmd redis.Cmder) bool {
 // judge says what a command's end means. Answers of Redis itself are answers, whatever they say; a caller that left and a
 // pool that is full say nothing about Redis.
 func judge(ctx context.Context, err error) dependency.Outcome {
+	if err == nil {
+		return dependency.Answered
+	}
 	var answer redis.Error
 	switch {
-	case err == nil, errors.As(err, &answer):
+	case errors.As(err, &answer):
 		return dependency.Answered
 	case ctx.Err() != nil, errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrClosed):
 		return dependency.Undecided

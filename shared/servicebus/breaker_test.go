@@ -54,7 +54,8 @@ func TestABrokerThatHangsIsNotWaitedForByEverybody(t *testing.T) {
 	}
 	waited := 0
 	for ; waited < 10; waited++ {
-		if _, err := send(topic); errors.Is(err, dependency.ErrOpen) {
+		_, err := send(topic)
+		if errors.Is(err, dependency.ErrOpen) {
 			break
 		}
 		require.Error(t, err)
