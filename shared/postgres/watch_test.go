@@ -177,6 +177,7 @@ func TestACallersOwnTroubleOpensNothing(t *testing.T) {
 	}
 	for name, trouble := range map[string]func(t *testing.T, pools *postgres.Pools){
 		"a full pool": func(t *testing.T, pools *postgres.Pools) {
+			t.Helper()
 			var all sync.WaitGroup
 			for range 4 {
 				all.Go(func() { assert.NoError(t, pools.Orders.Do(ctx, exec(ctx, "SELECT pg_sleep(4.8)"))) })
@@ -192,6 +193,7 @@ func TestACallersOwnTroubleOpensNothing(t *testing.T) {
 			all.Wait()
 		},
 		"clients that leave": func(t *testing.T, pools *postgres.Pools) {
+			t.Helper()
 			for range 20 {
 				leaving, leave := context.WithCancel(ctx)
 				time.AfterFunc(20*time.Millisecond, leave)
@@ -199,6 +201,7 @@ func TestACallersOwnTroubleOpensNothing(t *testing.T) {
 			}
 		},
 		"clients with no time": func(t *testing.T, pools *postgres.Pools) {
+			t.Helper()
 			for range 20 {
 				short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 				require.Error(t, pools.Orders.Do(short, exec(short, "SELECT pg_sleep(10)")))
@@ -206,12 +209,14 @@ func TestACallersOwnTroubleOpensNothing(t *testing.T) {
 			}
 		},
 		"a key that is there": func(t *testing.T, pools *postgres.Pools) {
+			t.Helper()
 			for range 50 {
 				err := pools.Orders.Do(ctx, exec(ctx, `DO $$ BEGIN RAISE unique_violation; END $$`))
 				require.Equal(t, postgres.UniqueViolation, postgres.Code(err))
 			}
 		},
 		"statements that take too long": func(t *testing.T, pools *postgres.Pools) {
+			t.Helper()
 			for range 20 {
 				err := pools.Orders.Tx(ctx, func(tx pgx.Tx) error {
 					_, err := tx.Exec(ctx, `SET LOCAL statement_timeout = '20ms'; SELECT pg_sleep(10)`)
@@ -221,6 +226,7 @@ func TestACallersOwnTroubleOpensNothing(t *testing.T) {
 			}
 		},
 		"connections that are ended": func(t *testing.T, pools *postgres.Pools) {
+			t.Helper()
 			for range 20 {
 				require.Error(t, pools.Orders.Do(ctx, exec(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)))
 			}
