@@ -30,6 +30,7 @@ import (
 	"github.com/company/order-catalog-service/shared/postgres"
 	sharedredis "github.com/company/order-catalog-service/shared/redis"
 	"github.com/company/order-catalog-service/shared/resilience"
+	"github.com/company/order-catalog-service/shared/resilience/dependency"
 	"github.com/company/order-catalog-service/shared/rest"
 	"github.com/company/order-catalog-service/shared/secretbox"
 	"github.com/company/order-catalog-service/shared/secrets"
@@ -98,7 +99,7 @@ func wire(ctx context.Context, c config, access *access, seen *telemetry.Telemet
 	if err != nil {
 		return nil, err
 	}
-	s.verifier, err = auth.NewVerifier(auth.Config{Issuers: c.issuers, Client: &http.Client{Timeout: 5 * time.Second}})
+	s.verifier, err = auth.NewVerifier(auth.Config{Issuers: c.issuers, Client: &http.Client{Timeout: dependency.Issuer.Call}})
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ type cartInput struct {
 
 func (c *Carts) read(ctx context.Context, in *cartInput) (rest.Answer, error) {
 	var answer rest.Answer
-	err := c.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
+	err := c.Pools.Reads.Read(ctx, func(conn *pgx.Conn) error {
 		cart, err := load(ctx, conn, readSQL, in.CartID, rest.From(ctx).Caller)
 		if err != nil {
 			return err

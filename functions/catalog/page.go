@@ -317,7 +317,7 @@ func (c *Catalog) Many(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]*Pro
 
 func (c *Catalog) loadMany(ctx context.Context, missing []string) (map[string]cache.Entry, error) {
 	found := make(map[string]cache.Entry, len(missing))
-	err := c.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
+	err := c.Pools.Reads.Read(ctx, func(conn *pgx.Conn) error {
 		rows, err := conn.Query(ctx, manySQL, slices.Clone(missing))
 		if err != nil {
 			return err

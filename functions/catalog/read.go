@@ -44,7 +44,7 @@ func (c *Catalog) read(ctx context.Context, in *productInput) (rest.Answer, erro
 func notFound() *rest.Problem { return rest.NewProblem(rest.NotFound, "There is no such product.") }
 
 func (c *Catalog) load(ctx context.Context, id uuid.UUID) (entry cache.Entry, err error) {
-	err = c.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
+	err = c.Pools.Reads.Read(ctx, func(conn *pgx.Conn) error {
 		p, err := one(ctx, conn, id)
 		if err != nil {
 			return err

@@ -10,15 +10,19 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/metric/noop"
 
+	"github.com/company/order-catalog-service/shared/postgres"
 	"github.com/company/order-catalog-service/shared/servicebus"
 	"github.com/company/order-catalog-service/tests/kit"
 )
 
 func TestALongLineIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
-	l := &lane{working: committers, waiting: make([]work, maxWaiting)}
+	pools, err := postgres.Open(t.Context(), "postgres://nobody@127.0.0.1:1/nothing", postgres.Budget{Orders: 1, Acquire: time.Second})
+	require.NoError(t, err)
+	defer pools.Close()
+	l := &lane{pool: pools.Orders, working: committers, waiting: make([]work, maxWaiting)}
 	require.NoError(t, l.watch(noop.Meter{}))
-	_, _, err := l.commit(t.Context(), &placement{})
+	_, _, err = l.commit(t.Context(), &placement{})
 	assert.ErrorIs(t, err, errLaneFull)
 }
 

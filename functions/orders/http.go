@@ -101,7 +101,7 @@ type orderInput struct {
 
 func (o *Orders) read(ctx context.Context, in *orderInput) (rest.Answer, error) {
 	var order *Order
-	err := o.Pools.Reads.Do(ctx, func(conn *pgx.Conn) (err error) {
+	err := o.Pools.Reads.Read(ctx, func(conn *pgx.Conn) (err error) {
 		order, err = one(ctx, conn, readSQL, in.OrderID)
 		return err
 	})

@@ -97,8 +97,12 @@ type lane struct {
 }
 
 // commit does a piece of work and waits for what becomes of it, or for the end of ctx: then it may still be done, and
-// the next request with its key finds the answer.
+// the next request with its key finds the answer. While the database is known not to answer nobody gets in line, behind
+// batches that hang.
 func (l *lane) commit(ctx context.Context, w work) (idempotency.Answer, time.Duration, error) {
+	if err := l.pool.Check(); err != nil {
+		return idempotency.Answer{}, 0, err
+	}
 	j := w.self()
 	j.came = time.Now()
 	ctx, j.span = telemetry.Child(ctx, trace.SpanKindInternal, "order.lane")

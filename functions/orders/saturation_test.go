@@ -85,8 +85,8 @@ func TestOrdersAreQueuedWhileTheDatabaseIsAway(t *testing.T) {
 	assert.InDelta(t, 24, s.Mini.TTL(ticket).Hours(), 0.1)
 
 	wire.Mend()
+	require.Eventually(t, func() bool { return s.get(t, eve, location).Status == http.StatusNotFound }, 20*time.Second, 10*time.Millisecond, "it is found back")
 	assert.Equal(t, "queued", s.state(t, token, location)["status"], "there is no row yet")
-	assert.Equal(t, http.StatusNotFound, s.get(t, eve, location).Status)
 	m := <-s.sent
 	at := acceptedAt(t, m)
 	assert.WithinRange(t, at, started.Add(-time.Minute), kit.One[time.Time](t, s.Database, `SELECT clock_timestamp()`))

@@ -21,15 +21,18 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/company/order-catalog-service/shared/background"
+	"github.com/company/order-catalog-service/shared/resilience/dependency"
 )
 
 const (
 	keysFresh   = 15 * time.Minute // older keys are fetched anew while the old ones go on being used
-	keysPause   = 10 * time.Second // between fetches, however many unknown key ids are sprayed at us
 	keysRetry   = time.Second      // the same while there are no keys at all: nobody can be let in until there are
 	maxDocument = 1 << 20          // bytes of an answer; Entra's keys are 20 KiB
 	maxKeys     = 100
 )
+
+// keysPause is between fetches, however many unknown key ids are sprayed at us.
+var keysPause = dependency.Issuer.Pause
 
 // publicKey is a key that signatures are checked with.
 type publicKey struct {
@@ -132,7 +135,7 @@ func (k *keySet) refetch() <-chan singleflight.Result {
 		if asked {
 			return nil, failed
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), dependency.Issuer.Call)
 		defer cancel()
 		keys, err := k.fetch(ctx)
 		k.settle(keys, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,6 +20,18 @@ import (
 type observer struct {
 	duration metric.Float64Histogram
 	byName   sync.Map // statement name -> metric.MeasurementOption
+
+	// For the watch: statements (a batch is one) that are under way, and how many the server has answered.
+	underWay atomic.Int64
+	answers  atomic.Uint64
+}
+
+// ended notes the end of a statement.
+func (o *observer) ended(err error) {
+	o.underWay.Add(-1)
+	if err == nil || Code(err) != "" {
+		o.answers.Add(1)
+	}
 }
 
 func newObserver() (*observer, error) {
@@ -87,12 +100,14 @@ type startedKey struct{}
 
 // TraceQueryStart implements pgx.QueryTracer.
 func (o *observer) TraceQueryStart(ctx context.Context, conn *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	o.underWay.Add(1)
 	span := traceStatement(ctx, conn, data.SQL)
 	return context.WithValue(ctx, startedKey{}, started{at: time.Now(), name: o.label(data.SQL), span: span})
 }
 
 // TraceQueryEnd implements pgx.QueryTracer.
 func (o *observer) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
+	o.ended(data.Err)
 	if s, ok := ctx.Value(startedKey{}).(started); ok {
 		o.duration.Record(ctx, time.Since(s.at).Seconds(), s.name)
 		s.span.end(data.Err)
@@ -108,6 +123,7 @@ func (o *observer) TraceBatchStart(ctx context.Context, conn *pgx.Conn, data pgx
 			break
 		}
 	}
+	o.underWay.Add(1)
 	span := traceBatch(ctx, conn, sql, len(data.Batch.QueuedQueries))
 	return context.WithValue(ctx, startedKey{}, started{at: time.Now(), name: o.label(sql), span: span})
 }
@@ -121,6 +137,7 @@ func (o *observer) TraceBatchQuery(ctx context.Context, _ *pgx.Conn, data pgx.Tr
 
 // TraceBatchEnd implements pgx.BatchTracer.
 func (o *observer) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, data pgx.TraceBatchEndData) {
+	o.ended(data.Err)
 	if s, ok := ctx.Value(startedKey{}).(started); ok {
 		o.duration.Record(ctx, time.Since(s.at).Seconds(), s.name)
 		s.span.end(data.Err)

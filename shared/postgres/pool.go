@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
+
+	"github.com/company/order-catalog-service/shared/resilience/dependency"
 )
 
 // ErrUnavailable says that PostgreSQL could not be asked, or not in time: the caller may try again later.
@@ -38,6 +40,8 @@ type Pools struct {
 
 	size     int // connections of all pools
 	timeline atomic.Pointer[string]
+	watch    *watch
+	unwatch  func() // ends the metrics of retries
 }
 
 // Open makes the pools for url (a postgres:// URL or a key=value DSN). It does not connect, so it fails only for
@@ -51,6 +55,9 @@ func Open(ctx context.Context, url string, budget Budget, options ...Option) (*P
 	if err != nil {
 		return nil, err
 	}
+	again := dependency.NewRetrier(dependency.PostgreSQL)
+	all := &lines{open: make(map[*line]struct{})}
+	var dial *pgx.ConnConfig
 	for _, p := range []struct {
 		name string
 		size int32
@@ -74,31 +81,52 @@ func Open(ctx context.Context, url string, budget Budget, options ...Option) (*P
 		config.MaxConnLifetimeJitter = time.Minute
 		config.MaxConnIdleTime = time.Minute
 		config.HealthCheckPeriod = 15 * time.Second
-		config.ConnConfig.ConnectTimeout = 2 * time.Second
+		config.ConnConfig.ConnectTimeout = dependency.PostgreSQL.Connect
 		config.ConnConfig.RuntimeParams["application_name"] = "order-catalog-" + p.name
 		config.ConnConfig.Tracer = observe
+		config.ConnConfig.DialFunc = all.through(config.ConnConfig.DialFunc)
 		config.AfterConnect = pools.prepare
 		config.BeforeConnect = login.before
 		pool, err := pgxpool.NewWithConfig(ctx, config)
 		if err != nil {
 			return nil, fmt.Errorf("making the %s pool: %w", p.name, err)
 		}
-		*p.to = &Pool{pool: pool, acquire: budget.Acquire, refused: login.refused}
+		*p.to = &Pool{pool: pool, acquire: budget.Acquire, refused: login.refused, again: again}
 		pools.size += int(p.size)
+		dial = config.ConnConfig
 	}
 	if err := observe.watch(pools); err != nil {
 		return nil, err
+	}
+	if pools.unwatch, err = again.Watch(); err != nil {
+		return nil, err
+	}
+	if pools.watch, err = begin(pools, all, observe, dial, login.before); err != nil {
+		return nil, err
+	}
+	for _, pool := range pools.all() {
+		pool.watch = pools.watch
 	}
 	return pools, nil
 }
 
 // Close closes all connections, waiting for those in use.
 func (p *Pools) Close() {
+	p.watch.end()
+	p.unwatch()
+	for _, pool := range p.all() {
+		pool.pool.Close()
+	}
+}
+
+// all are the pools that there are.
+func (p *Pools) all() (list []*Pool) {
 	for _, pool := range []*Pool{p.Orders, p.Reads, p.Background, p.Drain} {
 		if pool != nil {
-			pool.pool.Close()
+			list = append(list, pool)
 		}
 	}
+	return list
 }
 
 // Timeline is the server's timeline as last seen by a new connection, "" before the first. It changes when a
@@ -133,11 +161,14 @@ type Pool struct {
 	pool    *pgxpool.Pool
 	acquire time.Duration
 	refused func()
+	watch   *watch
+	again   *dependency.Retrier
 }
 
 // Do runs fn with a connection of the pool. It waits for one no longer than the budget says and then fails with
 // ErrUnavailable: a queue inside the process would only hide that the database is too slow. Failures of fn that
-// mean the same (connection lost, server shutting down, timeouts) become ErrUnavailable too.
+// mean the same (connection lost, server shutting down, timeouts) become ErrUnavailable too. While the server is known not
+// to answer it fails at once, and fn is not run.
 //
 // fn runs again when its transaction failed for want of a partition, which is made first (see partitions.go): it
 // must have no effect outside its transaction.
@@ -145,8 +176,34 @@ func (p *Pool) Do(ctx context.Context, fn func(*pgx.Conn) error) error {
 	return p.fitting(ctx, func() error { return p.once(ctx, fn) })
 }
 
-// once runs fn once.
+// Read is Do for what only reads. It runs fn a second time when its connection broke under it, as all connections do when
+// the server is restarted or fails over: fn must give the same then, and change nothing.
+func (p *Pool) Read(ctx context.Context, fn func(*pgx.Conn) error) error {
+	return p.again.Do(ctx, func() error { return p.once(ctx, fn) }, broke)
+}
+
+// errAway is ErrUnavailable for a server that is known not to answer. Made once: while it is away, refusing is the work.
+var errAway = fmt.Errorf("%w: %w", ErrUnavailable, dependency.ErrOpen)
+
+// Check says whether the server is known not to answer: ErrUnavailable then. It is for who would wait for something else
+// before it came to a connection.
+func (p *Pool) Check() error {
+	if p.watch.breaker.Check() != nil {
+		return errAway
+	}
+	return nil
+}
+
+// once runs fn once, unless the server is known not to answer.
 func (p *Pool) once(ctx context.Context, fn func(*pgx.Conn) error) error {
+	if err := p.Check(); err != nil {
+		return err
+	}
+	return p.ask(ctx, fn)
+}
+
+// ask runs fn once, whatever is known.
+func (p *Pool) ask(ctx context.Context, fn func(*pgx.Conn) error) error {
 	wait, cancel := context.WithTimeout(ctx, p.acquire)
 	conn, err := p.pool.Acquire(wait)
 	cancel()
@@ -154,10 +211,21 @@ func (p *Pool) once(ctx context.Context, fn func(*pgx.Conn) error) error {
 		if p.refused != nil && strings.HasPrefix(Code(err), "28") {
 			p.refused()
 		}
+		p.judge(err)
 		return fmt.Errorf("%w: acquiring a connection: %w", ErrUnavailable, err)
 	}
 	defer conn.Release()
-	return classify(fn(conn.Conn()))
+	if err = fn(conn.Conn()); err != nil {
+		p.judge(err)
+	}
+	return classify(err)
+}
+
+// judge raises a suspicion when a use of the pool ended without an answer, but for callers that left.
+func (p *Pool) judge(err error) {
+	if lost(err) && !errors.Is(err, context.Canceled) {
+		p.watch.suspect()
+	}
 }
 
 // Tx runs fn in a READ COMMITTED transaction that is committed when fn returns nil and rolled back otherwise.
@@ -176,9 +244,10 @@ func (p *Pool) Tx(ctx context.Context, fn func(pgx.Tx) error) error {
 const PlanOnceSQL = `/* PlanOnce */ SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
 	set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true)`
 
-// Ping asks the server for a sign of life.
+// Ping asks the server for a sign of life, also while it is known to give none: a start waits for nothing else, and
+// readiness tells how it is now.
 func (p *Pool) Ping(ctx context.Context) error {
-	return p.Do(ctx, func(conn *pgx.Conn) error { return conn.Ping(ctx) })
+	return p.ask(ctx, func(conn *pgx.Conn) error { return conn.Ping(ctx) })
 }
 
 // Code is the SQLSTATE of err, "" when err did not come from the server.

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/company/order-catalog-service/shared/background"
+	"github.com/company/order-catalog-service/shared/resilience/dependency"
 )
 
 const (
@@ -41,7 +42,7 @@ type ask struct {
 	done chan struct{}
 }
 
-// NewLane makes a lane on a client. What the client does around commands (its fuse, its timeouts) it does around the
+// NewLane makes a lane on a client. What the client does around commands (its breaker, its timeouts) it does around the
 // lane's round trips.
 func NewLane(client *redis.Client) (*Lane, error) {
 	dropped, err := otel.Meter("redis").Int64Counter("redis_writes_dropped_total",
@@ -55,7 +56,7 @@ func NewLane(client *redis.Client) (*Lane, error) {
 		metric.WithDescription("1 while Redis is not asked because it failed a moment ago, else 0."),
 		metric.WithInt64Callback(func(_ context.Context, out metric.Int64Observer) error {
 			open := int64(0)
-			if f, ok := fuses.Load(client); ok && f.(*fuse).blown() {
+			if g, ok := guards.Load(client); ok && g.(*guard).breaker.State() != dependency.Closed {
 				open = 1
 			}
 			out.Observe(open)
@@ -63,6 +64,11 @@ func NewLane(client *redis.Client) (*Lane, error) {
 		}))
 	if err != nil {
 		return nil, fmt.Errorf("making redis_circuit_open: %w", err)
+	}
+	if g, ok := guards.Load(client); ok {
+		if _, err := g.(*guard).breaker.Watch(); err != nil { // for the life of the process
+			return nil, err
+		}
 	}
 	return &Lane{client: client, dropped: dropped}, nil
 }
@@ -147,7 +153,7 @@ func (l *Lane) take(used []*ask) []*ask {
 
 // exchange is one round trip. Every waiter is woken whatever happens in it.
 func (l *Lane) exchange(batch []*ask) {
-	ctx := context.Background() // bounded by the client's timeouts; no one request's end may cut off the others
+	ctx := inLane // bounded by the client's timeouts
 	defer func() {
 		if p := recover(); p != nil {
 			slog.ErrorContext(ctx, "panic in the Redis lane", "panic", fmt.Sprint(p))

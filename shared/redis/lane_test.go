@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strconv"
@@ -167,18 +166,14 @@ func TestALaneKeepsTheOrderOfOneProcess(t *testing.T) {
 	all.Wait()
 }
 
-// A server that hangs costs each waiter a moment, once: then the fuse is blown for the lane's commands too. When the
+// A server that hangs costs each waiter a moment, once: then the breaker is open for the lane's commands too. When the
 // server is back so is the lane.
-func TestAServerThatHangsBlowsTheFuse(t *testing.T) {
+func TestAServerThatHangsCostsOneWait(t *testing.T) {
 	t.Parallel()
 	lane, client, watch := open(t, func() {})
 	ctx := t.Context()
 	require.NoError(t, lane.Do(ctx, redis.NewStatusCmd(ctx, "ping")))
-	other, err := redis.ParseURL("redis://" + client.Options().Addr)
-	require.NoError(t, err)
-	console := redis.NewClient(other)
-	defer func() { _ = console.Close() }()
-	require.NoError(t, console.Do(ctx, "client", "pause", 5000, "all").Err())
+	require.NoError(t, another(t, client).Do(ctx, "client", "pause", 5000, "all").Err())
 	var all sync.WaitGroup
 	began := time.Now()
 	for range 100 {
@@ -190,20 +185,6 @@ func TestAServerThatHangsBlowsTheFuse(t *testing.T) {
 	require.ErrorIs(t, lane.Do(ctx, redis.NewStatusCmd(ctx, "ping")), ErrDown)
 	assert.Equal(t, before, watch.trips.Load(), "not asked")
 	require.Eventually(t, func() bool { return lane.Do(ctx, redis.NewStatusCmd(ctx, "ping")) == nil }, patience, 10*time.Millisecond)
-}
-
-// The first command's reply came and the connection broke before the second's.
-func TestTheFuseSeesWhatBrokeInsideOfAPipeline(t *testing.T) {
-	t.Parallel()
-	f := &fuse{}
-	ctx := t.Context()
-	hook := f.ProcessPipelineHook(func(_ context.Context, cmds []redis.Cmder) error {
-		cmds[0].SetErr(redis.Nil)
-		cmds[1].SetErr(io.ErrUnexpectedEOF)
-		return redis.Nil
-	})
-	_ = hook(ctx, []redis.Cmder{redis.NewStatusCmd(ctx, "a"), redis.NewStatusCmd(ctx, "b")})
-	assert.True(t, f.blown())
 }
 
 func TestAPanicInsideOfARoundTripHarmsNobodyElse(t *testing.T) {

@@ -77,6 +77,8 @@ func endCommand(span telemetry.Span, err error) {
 		}
 	case errors.Is(err, ErrDown):
 		span.Fail("down")
+	case errors.Is(err, ErrBusy):
+		span.Fail("busy")
 	default:
 		span.Fail("connection")
 	}

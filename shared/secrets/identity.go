@@ -16,6 +16,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
+
+	"github.com/company/order-catalog-service/shared/resilience/dependency"
 )
 
 // What tokens are for.
@@ -27,9 +29,7 @@ const (
 // Identity is what Azure lets this process be: the user-assigned identity with that client id, the system-assigned one
 // for "". It asks nobody yet.
 func Identity(clientID string) (azcore.TokenCredential, error) {
-	options := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: azcore.ClientOptions{
-		Retry: policy.RetryOptions{MaxRetries: 2, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: 5 * time.Second, TryTimeout: tryTime},
-	}}
+	options := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: azcore.ClientOptions{Retry: retries()}}
 	if clientID != "" {
 		options.ID = azidentity.ClientID(clientID)
 	}
@@ -112,7 +112,7 @@ func (t *Tokens) renew(ctx context.Context, force bool) error {
 }
 
 func (t *Tokens) fetch(ctx context.Context) (azcore.AccessToken, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*tryTime)
+	ctx, cancel := context.WithTimeout(ctx, 2*dependency.KeyVault.Call)
 	defer cancel()
 	token, err := t.credential.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{t.scope}})
 	if err == nil {

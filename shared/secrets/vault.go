@@ -16,10 +16,15 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azsecrets"
+
+	"github.com/company/order-catalog-service/shared/resilience/dependency"
 )
 
-// tryTime bounds one request to the vault.
-const tryTime = 5 * time.Second
+// retries are those of Azure's client, towards the vault and the identity's endpoint: the one layer that has any.
+func retries() policy.RetryOptions {
+	p := dependency.KeyVault
+	return policy.RetryOptions{MaxRetries: p.Retries, RetryDelay: p.Backoff, MaxRetryDelay: 5 * time.Second, TryTimeout: p.Call}
+}
 
 // vault asks Key Vault.
 type vault struct {
@@ -35,7 +40,7 @@ func newVault(address string, credential azcore.TokenCredential, transport polic
 	client, err := azsecrets.NewClient("https://"+u.Host, credential, &azsecrets.ClientOptions{ClientOptions: azcore.ClientOptions{
 		Transport: transport,
 		// A throttled vault says how long to wait; what it asks for beyond this is left to the next round.
-		Retry: policy.RetryOptions{MaxRetries: 2, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: 5 * time.Second, TryTimeout: tryTime},
+		Retry: retries(),
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("KEY_VAULT_URL: %w", err)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/Azure/go-amqp"
+
+	"github.com/company/order-catalog-service/shared/resilience/dependency"
 )
 
 // ErrRefused says that the broker will never take a message as it is: too large, or against the entity's rules.
@@ -69,12 +71,15 @@ func (c *Client) Sender(entity string) *Sender { return &Sender{client: c, entit
 
 // Send sends messages in order, in as few batches as their sizes allow. It returns how many of them, from the
 // first, the broker has. When that is not all of them, err says why the next one was not sent: ErrRefused when
-// that message itself is at fault, anything else when it may be sent again later, perhaps for a second time.
+// that message itself is at fault, anything else when it may be sent again later, perhaps for a second time. While the
+// broker is known not to answer it fails at once.
 func (s *Sender) Send(ctx context.Context, messages []Message) (sent int, err error) {
 	messages, spans := s.trace(ctx, messages)
 	defer func() { spans.end(sent, err) }()
+	ctx, cancel := context.WithTimeout(ctx, dependency.ServiceBus.Call)
+	defer cancel()
 	for sent < len(messages) {
-		n, err := s.sendBatch(ctx, messages[sent:])
+		n, err := s.guarded(ctx, messages[sent:])
 		sent += n
 		if err != nil {
 			return sent, fmt.Errorf("sending to %s: %w", s.entity, err)
@@ -83,12 +88,43 @@ func (s *Sender) Send(ctx context.Context, messages []Message) (sent int, err er
 	return sent, nil
 }
 
-// sendBatch sends the longest beginning of messages that fits into one batch.
-func (s *Sender) sendBatch(ctx context.Context, messages []Message) (sent int, err error) {
-	link, err := s.open()
+// guarded is sendBatch under the breaker.
+func (s *Sender) guarded(ctx context.Context, messages []Message) (sent int, err error) {
+	permit, err := s.client.breaker.Acquire()
 	if err != nil {
 		return 0, err
 	}
+	outcome, began := dependency.Undecided, time.Now() // also of a panic in the client
+	defer func() { s.client.breaker.Settle(permit, outcome) }()
+	link, of, err := s.open()
+	if err != nil {
+		return 0, err // of the client's own making
+	}
+	sent, err = sendBatch(ctx, link, messages)
+	outcome = outcomeOf(err, time.Since(began))
+	if outcome == dependency.Failed && errors.Is(err, context.DeadlineExceeded) {
+		s.client.renew(of)
+	}
+	return sent, err
+}
+
+// long is what a broker that is there needs at most. A caller with less time than that has proved nothing.
+const long = time.Second
+
+// outcomeOf says what the end of a send means for the broker. Whatever it says, it is there.
+func outcomeOf(err error, took time.Duration) dependency.Outcome {
+	var condition *amqp.Error
+	switch {
+	case err == nil, errors.Is(err, ErrRefused), errors.As(err, &condition), strings.Contains(err.Error(), "Condition: "):
+		return dependency.Answered
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && took < long:
+		return dependency.Undecided
+	}
+	return dependency.Failed
+}
+
+// sendBatch sends the longest beginning of messages that fits into one batch.
+func sendBatch(ctx context.Context, link *azservicebus.Sender, messages []Message) (sent int, err error) {
 	batch, err := link.NewMessageBatch(ctx, nil)
 	if err != nil {
 		return 0, judge(err)
@@ -121,17 +157,18 @@ func (s *Sender) sendBatch(ctx context.Context, messages []Message) (sent int, e
 	return n, nil
 }
 
-func (s *Sender) open() (*azservicebus.Sender, error) {
+// open is the link, and whose it is.
+func (s *Sender) open() (*azservicebus.Sender, *azservicebus.Client, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := s.client.client.Load(); s.link == nil || s.of != now {
 		link, err := now.NewSender(s.entity, nil)
 		if err != nil {
-			return nil, fmt.Errorf("opening a link: %w", err)
+			return nil, nil, fmt.Errorf("opening a link: %w", err)
 		}
 		s.link, s.of = link, now
 	}
-	return s.link, nil
+	return s.link, s.of, nil
 }
 
 // refusals are the conditions with which the broker refuses a message for what it is.

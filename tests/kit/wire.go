@@ -5,19 +5,23 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
 // Wire is a way to a server that a test can cut: what goes over it breaks, and who connects is turned away, until it is
-// mended.
+// mended. Or it can be muted, as by a network that loses everything: nothing comes through, nothing ends, and who connects
+// hears nothing.
 type Wire struct {
 	URL    string // the server's address by way of the wire
 	target string
 
 	mu    sync.Mutex
 	cut   bool
+	muted *atomic.Bool // of the connections since the last mending
+	came  int
 	conns map[net.Conn]struct{}
 }
 
@@ -28,7 +32,7 @@ func NewWire(t testing.TB, address string) *Wire {
 	require.NoError(t, err)
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	w := &Wire{target: u.Host, conns: make(map[net.Conn]struct{})}
+	w := &Wire{target: u.Host, muted: new(atomic.Bool), conns: make(map[net.Conn]struct{})}
 	u.Host = listener.Addr().String()
 	w.URL = u.String()
 	var passing sync.WaitGroup
@@ -59,11 +63,25 @@ func (w *Wire) Cut() {
 	}
 }
 
-// Mend lets connections through again.
+// Mute loses everything from now on, of connections that there are for ever.
+func (w *Wire) Mute() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.muted.Store(true)
+}
+
+// Mend lets connections through again: new ones, after a Mute.
 func (w *Wire) Mend() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cut = false
+	w.cut, w.muted = false, new(atomic.Bool)
+}
+
+// Came is how many connections came over the wire, whatever became of them.
+func (w *Wire) Came() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.came
 }
 
 // pass carries one connection until either side leaves or the wire is cut.
@@ -74,27 +92,43 @@ func (w *Wire) pass(client net.Conn) {
 		return
 	}
 	defer w.drop(server)
-	if !w.keep(client, server) {
+	muted, ok := w.keep(client, server)
+	if !ok {
 		return
 	}
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	asking.Go(func() {
-		_, _ = io.Copy(server, client)
+		_, _ = io.Copy(sink{server, muted}, client)
 		_ = server.Close()
 	})
-	_, _ = io.Copy(client, server)
+	_, _ = io.Copy(sink{client, muted}, server)
 	_ = client.Close()
 }
 
+// sink swallows what is written while its connection is muted.
+type sink struct {
+	io.Writer
+	muted *atomic.Bool
+}
+
+// Write implements io.Writer.
+func (s sink) Write(p []byte) (int, error) {
+	if s.muted.Load() {
+		return len(p), nil
+	}
+	return s.Writer.Write(p)
+}
+
 // keep notes connections for Cut, or says that it is too late for them.
-func (w *Wire) keep(conns ...net.Conn) bool {
+func (w *Wire) keep(conns ...net.Conn) (muted *atomic.Bool, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.came++
 	for _, c := range conns {
 		w.conns[c] = struct{}{}
 	}
-	return !w.cut
+	return w.muted, !w.cut
 }
 
 func (w *Wire) drop(c net.Conn) {

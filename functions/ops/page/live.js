@@ -71,7 +71,7 @@ export class Samples {
       lane: sum(m, 'order_lane_depth'), hot: sum(m, 'stock_hot_queue_depth'), outbox: sum(m, 'outbox_messages_pending'),
       age: sum(m, 'outbox_oldest_unpublished_seconds'), parked: sum(m, 'outbox_parked'),
       hitRate: reads > 0 ? 100 * (counted.hits - before.hits) / reads : NaN,
-      redis: sum(m, 'redis_circuit_open'), circuits: sum(m, 'webhook_endpoints', (l) => l.state === 'open'),
+      breakers: Object.fromEntries((m.get('breaker_state') || []).map((b) => [b.labels.dependency, b.value])), circuits: sum(m, 'webhook_endpoints', (l) => l.state === 'open'),
       pending: sum(m, 'webhook_pending'), dead: sum(m, 'webhook_dead'), letters: sum(m, 'dead_letters'),
       waiting: sum(m, 'admission_waiting'), active: sum(m, 'db_connections_active'), most: sum(m, 'db_connections_max'),
       oversold: sum(m, 'oversell_detected_total'),
@@ -92,15 +92,19 @@ export class Samples {
 
 const figure = (n, digits = 1) => Number.isFinite(n) ? n.toLocaleString(undefined, { maximumFractionDigits: digits }) : '–';
 
+// Whether a store is asked: what its breaker does with callers, by the value of its metric.
+const stores = [['PostgreSQL', 'postgresql'], ['Redis', 'redis'], ['Service Bus', 'servicebus']];
+const breaker = ['asked', 'probed', 'not asked'];
+
 /** tiles shows the figures of now; what an operator should look at is marked in words too, for who sees no colour. */
 export function tiles(list, s) {
   const all = [
     ['Orders/s', figure(s.orders)], ['Requests/s', figure(s.requests)], ['Errors', figure(s.errors, 2) + ' %', s.errors > 1],
     ['p95', figure(s.p95) + ' ms', s.p95 > 150], ['Lane', figure(s.lane, 0), s.lane > 500], ['Hottest product', figure(s.hot, 0) + ' waiting'],
     ['Outbox', figure(s.outbox, 0), s.outbox > 1000], ['Oldest event', figure(s.age) + ' s', s.age > 60], ['Parked events', figure(s.parked, 0), s.parked > 0],
-    ['Cache hits', figure(s.hitRate) + ' %'], ['Redis', s.redis ? 'circuit open' : 'asked', s.redis > 0], ['Waiting for a permit', figure(s.waiting, 0)],
+    ['Cache hits', figure(s.hitRate) + ' %'], ...stores.map(([name, id]) => [name, breaker[s.breakers[id]] || '–', s.breakers[id] > 0]), ['Waiting for a permit', figure(s.waiting, 0)],
     ['Connections', figure(s.active, 0) + ' of ' + figure(s.most, 0), s.active >= s.most], ['Deliveries/s', figure(s.delivered)],
-    ['Open circuits', figure(s.circuits, 0), s.circuits > 0], ['Dead deliveries', figure(s.dead, 0), s.dead > 0],
+    ['Endpoints paused', figure(s.circuits, 0), s.circuits > 0], ['Dead deliveries', figure(s.dead, 0), s.dead > 0],
     ['Dead letters', figure(s.letters, 0), s.letters > 0], ['Books', s.oversold ? 'WRONG' : 'right', s.oversold > 0],
   ];
   list.replaceChildren(...all.map(([name, value, bad]) => {
