@@ -145,6 +145,9 @@ func listKey(customer uuid.UUID) string {
 	return "order:{" + hex.EncodeToString(customer[:]) + "}:list"
 }
 
+// ListStats are the counts of the lists that are kept in Redis.
+func (o *Orders) ListStats() cache.Stats { return o.lists.Stats() }
+
 // holding has a caller's own list held while they write: whoever answers them next shows what this did. A list of somebody
 // else's could not be in the same script as the caller's key, and is forgotten after the commit.
 func (o *Orders) holding(key idempotency.Request) idempotency.Request {
