@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/company/order-catalog-service/infra/local/host"
+	sharedredis "github.com/company/order-catalog-service/shared/redis"
 	"github.com/company/order-catalog-service/tests/kit"
 )
 
@@ -58,7 +60,7 @@ func (l *ladder) refuses(t *testing.T, c call, kind string) {
 	for _, h := range l.hosts {
 		got := h.do(t, http.StatusServiceUnavailable, c)
 		assert.True(t, strings.HasSuffix(member(t, got, "type"), kind), "%s %s: %s", c.method, c.path, got.body)
-		assert.Regexp(t, `^([5-9]|1[0-5])$`, got.header.Get("Retry-After"))
+		assert.Regexp(t, `^([1-9]|1[0-5])$`, got.header.Get("Retry-After"))
 	}
 }
 
@@ -102,7 +104,7 @@ const (
 )
 
 const placeByGraphQL = `mutation($product: ID!) { createOrder(input: {lines: [{productId: $product, quantity: 1}],
-	shippingAddress: {name: "Ada", line1: "1 Main St", city: "Austin", postalCode: "73301", country: "US"}}) { order { id } userErrors { code } } }`
+	shippingAddress: {name: "Ada", line1: "1 Main St", city: "Austin", postalCode: "73301", country: "US"}}) { order { id } orderRequest { status } userErrors { code } } }`
 
 // Each rung of the ladder that is turned by hand: what it refuses, over REST and GraphQL and in every process, what goes on,
 // and that it is as before when it is turned back.
@@ -131,6 +133,58 @@ func TestLadderSearchOff(t *testing.T) {
 	l.serves(t, searches...)
 	_, codes = l.graphql(t, "", search, nil)
 	assert.Empty(t, codes)
+}
+
+func TestLadderNoBrowsing(t *testing.T) {
+	t.Parallel()
+	l := newLadder(t)
+	cart := l.as(t, l.ada, rights["create-cart"].ask(t, &l.matrix, l.customer).call, http.StatusCreated).header.Get("Location")
+	reads := []string{"/api/v1/products", "/api/v1/products/" + l.product, "/api/v1/orders", cart}
+	l.serves(t, reads...)
+	variables := map[string]any{"product": l.product}
+
+	l.turn(t, "shed-browse", true)
+	for _, path := range reads {
+		l.refuses(t, call{method: http.MethodGet, path: path}, "#temporary-reduced-capacity")
+	}
+	got, err := l.hosts[1].send(t.Context(), call{method: http.MethodPost, path: "/graphql", token: l.ada, body: map[string]any{"query": listAll}})
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusServiceUnavailable, got.status, "%s", got.body)
+	for _, h := range l.hosts {
+		h.do(t, http.StatusCreated, l.place(uuid.NewString()))
+	}
+	_, codes := l.graphql(t, uuid.NewString(), addToCart, variables)
+	assert.Empty(t, codes)
+
+	l.turn(t, "shed-browse", false)
+	l.serves(t, reads...)
+	_, codes = l.graphql(t, "", listAll, nil)
+	assert.Empty(t, codes)
+}
+
+func TestLadderOrdersQueued(t *testing.T) {
+	t.Parallel()
+	l := newLadder(t)
+	l.turn(t, "async-orders", true)
+	var asked []call
+	for _, h := range l.hosts {
+		asked = append(asked, l.place(uuid.NewString()))
+		accepted := h.do(t, http.StatusAccepted, asked[len(asked)-1])
+		require.Eventually(t, func() bool {
+			return member(t, h.do(t, http.StatusOK, call{method: http.MethodGet, path: accepted.header.Get("Location"), token: l.ada}), "status") == "placed"
+		}, 20*time.Second, 50*time.Millisecond)
+	}
+	got, codes := l.graphql(t, uuid.NewString(), placeByGraphQL, map[string]any{"product": l.product})
+	assert.Empty(t, codes)
+	assert.Contains(t, string(got.body), `"orderRequest":{"status":"queued"}`)
+	l.serves(t, "/api/v1/orders", "/api/v1/products")
+
+	l.turn(t, "async-orders", false)
+	for i, h := range l.hosts {
+		h.do(t, http.StatusCreated, l.place(uuid.NewString()))
+		again := h.do(t, http.StatusCreated, asked[i])
+		assert.Equal(t, "true", again.header.Get("Idempotent-Replayed"))
+	}
 }
 
 func TestLadderCartsReadOnly(t *testing.T) {
@@ -246,4 +300,48 @@ func TestLadderReadOnly(t *testing.T) {
 	}
 	_, codes = l.graphql(t, uuid.NewString(), addToCart, variables)
 	assert.Empty(t, codes)
+}
+
+// The first rung comes by itself: while PostgreSQL is away what was read before is shown as it was, also when it is too old to
+// be believed otherwise.
+func TestLadderTheCatalogIsShownFromTheCache(t *testing.T) {
+	t.Parallel()
+	redisURL := kit.NewRedis(t)
+	w := newWorld(t)
+	wire := kit.NewWire(t, w.AppURL)
+	c := readContract(t, w.start(t, wire.URL, host.Limits{}, "REDIS_URL="+redisURL))
+	product, token := w.Product(t, 10).String(), w.token(t, "customer-"+kit.Unique(t))
+	unread := w.Product(t, 10).String()
+	read := func(want int, path string) reply {
+		return c.do(t, want, call{method: http.MethodGet, path: path, token: token})
+	}
+	stale := func(name string) bool {
+		page, err := c.send(t.Context(), call{method: http.MethodGet, path: "/metrics"})
+		require.NoError(t, err)
+		return regexp.MustCompile(`cache_stale_answers_total\{cache="` + name + `"\} [1-9]`).Match(page.body)
+	}
+	list, one := read(http.StatusOK, "/api/v1/products"), read(http.StatusOK, "/api/v1/products/"+product)
+	wire.Cut()
+	for end := time.Now().Add(time.Minute); !stale("products"); time.Sleep(200 * time.Millisecond) { // a list is believed for ten seconds
+		require.True(t, time.Now().Before(end), "nothing is shown in place of what can't be read")
+		require.Equal(t, string(list.body), string(read(http.StatusOK, "/api/v1/products").body))
+	}
+	// A product would be believed for a minute, but not once its process may have missed that it was changed, nor when Redis
+	// has lost it.
+	client, err := sharedredis.Open(redisURL)
+	require.NoError(t, err)
+	defer func() { _ = client.Close() }()
+	require.NoError(t, client.FlushDB(t.Context()).Err())
+	require.NoError(t, client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err())
+	for end := time.Now().Add(time.Minute); !stale("product"); time.Sleep(200 * time.Millisecond) { // until the process has noticed
+		require.True(t, time.Now().Before(end), "nothing is shown in place of what can't be read")
+		require.Equal(t, string(one.body), string(read(http.StatusOK, "/api/v1/products/"+product).body))
+	}
+	got := read(http.StatusServiceUnavailable, "/api/v1/products/"+unread)
+	assert.NotEmpty(t, got.header.Get("Retry-After"))
+	wire.Mend()
+	require.Eventually(t, func() bool {
+		got, err := c.send(t.Context(), call{method: http.MethodGet, path: "/api/v1/products/" + unread, token: token})
+		return err == nil && got.status == http.StatusOK
+	}, 20*time.Second, 100*time.Millisecond)
 }
