@@ -230,6 +230,7 @@ func (p *Private) tell(ctx context.Context, script *redis.Script, key string, ar
 
 // Lost says that the hold of a write may not have reached Redis.
 func (p *Private) Lost() {
+	p.stats.lost.Add(1)
 	until := p.o.Now().Add(p.o.Write + p.o.Unasked + skew).UnixNano()
 	for {
 		old := p.alone.Load()

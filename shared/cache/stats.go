@@ -11,7 +11,7 @@ import (
 )
 
 type stats struct {
-	memory, redis, checked, negative, misses, loads, loadErrors, redisErrors, stale atomic.Int64
+	memory, redis, checked, negative, misses, loads, loadErrors, redisErrors, stale, lost atomic.Int64
 }
 
 // Stats are counts since the start.
@@ -25,6 +25,7 @@ type Stats struct {
 	LoadErrors  int64
 	RedisErrors int64
 	Stale       int64 // answered with an old value because the database was away
+	Lost        int64 // changes that Redis did not hear of (Private)
 }
 
 // Stats returns the counts.
@@ -33,12 +34,12 @@ func (c *Cache) Stats() Stats { return c.stats.read() }
 func (s *stats) read() Stats {
 	return Stats{
 		Memory: s.memory.Load(), Redis: s.redis.Load(), Checked: s.checked.Load(), Negative: s.negative.Load(), Misses: s.misses.Load(),
-		Loads: s.loads.Load(), LoadErrors: s.loadErrors.Load(), RedisErrors: s.redisErrors.Load(), Stale: s.stale.Load(),
+		Loads: s.loads.Load(), LoadErrors: s.loadErrors.Load(), RedisErrors: s.redisErrors.Load(), Stale: s.stale.Load(), Lost: s.lost.Load(),
 	}
 }
 
-// Watch shows the counts as redis_cache_hits_total, redis_cache_misses_total, redis_cache_hit_rate and
-// cache_stale_answers_total.
+// Watch shows the counts as redis_cache_hits_total, redis_cache_misses_total, redis_cache_hit_rate,
+// cache_stale_answers_total and cache_changes_lost_total.
 func (c *Cache) Watch() error { return watch(c.o.Name, c.Stats) }
 
 func watch(name string, stats func() Stats) error {
@@ -55,6 +56,11 @@ func watch(name string, stats func() Stats) error {
 		metric.WithDescription("Reads answered with an old value because the database was away, by cache."))
 	if err != nil {
 		return fmt.Errorf("making cache_stale_answers_total: %w", err)
+	}
+	lost, err := meter.Int64ObservableCounter("cache_changes_lost_total",
+		metric.WithDescription("Changes that Redis did not hear of, so that a kept value may be believed for up to its bound, by cache."))
+	if err != nil {
+		return fmt.Errorf("making cache_changes_lost_total: %w", err)
 	}
 	rate, err := meter.Float64ObservableGauge("redis_cache_hit_rate", metric.WithDescription("Hits of all reads since the start, by cache."))
 	if err != nil {
@@ -75,12 +81,13 @@ func watch(name string, stats func() Stats) error {
 		}
 		out.ObserveInt64(misses, s.Misses, both)
 		out.ObserveInt64(stale, s.Stale, both)
+		out.ObserveInt64(lost, s.Lost, both)
 		hit += s.Redis + s.Checked
 		if all := hit + s.Misses; all > 0 {
 			out.ObserveFloat64(rate, float64(hit)/float64(all), both)
 		}
 		return nil
-	}, hits, misses, stale, rate)
+	}, hits, misses, stale, lost, rate)
 	if err != nil {
 		return fmt.Errorf("watching the %s cache: %w", name, err)
 	}
