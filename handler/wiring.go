@@ -235,6 +235,18 @@ func (s *service) registerOps() (err error) {
 				Turn:  func(on bool) { s.admission.Shed(resilience.Browse, on) },
 			},
 			"async-orders": {Title: "Answer orders 202 at once and place them from the queue", Turn: s.api.AnswerLater},
+			"search-off": {
+				Title: "Refuse searches of the catalog with 503; lists without a search go on",
+				Turn:  func(on bool) { s.api.Turn(rest.SearchOff, on) },
+			},
+			"carts-read-only": {
+				Title: "Refuse changes of carts with 503; carts can be read, and orders go on",
+				Turn:  func(on bool) { s.api.Turn(rest.CartsReadOnly, on) },
+			},
+			"read-only": {
+				Title: "Refuse all writes but operators' own with 503, repeats too; reads, deliveries and the placing of queued orders go on",
+				Turn:  func(on bool) { s.api.Turn(rest.ReadOnly, on) },
+			},
 		},
 		API: s.api, Pools: s.pools, Keys: s.keys, Cursors: s.cursors, Nudge: s.drain.Nudge,
 		Senders: map[string]*servicebus.Sender{
@@ -332,6 +344,9 @@ func (s *service) bringUp(ctx context.Context) {
 		if err == nil {
 			// The first connection tells the server's timeline, which names what is kept in Redis (CX-09): no request comes before.
 			err = s.pools.Orders.Ping(ctx)
+		}
+		if err == nil {
+			err = s.ops.Look(ctx) // nor any that a switch refuses
 		}
 		if err == nil {
 			s.state.CompareAndSwap(health.Starting, health.Serving)

@@ -86,7 +86,7 @@ func (c *Catalog) register() {
 		ID: "list-products", Method: "GET", Path: base, Tag: "Catalog", Policy: &auth.CatalogRead,
 		Summary:     "List and search products",
 		Description: "By name, or by relevance when `search` is given. Follow `nextCursor`; `page` is a convenience for the first hundred pages.",
-		Status:      200, Response: ProductPage{}, NotModified: true,
+		Status:      200, Response: ProductPage{}, NotModified: true, Search: "search",
 	}, c.list)
 	rest.Register(c.API, rest.Operation{
 		ID: "read-product", Method: "GET", Path: base + "/{productId}", Tag: "Catalog", Policy: &auth.CatalogRead,

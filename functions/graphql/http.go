@@ -85,6 +85,10 @@ func (x *exchange) serve() {
 	class := resilience.Browse
 	if bound.Kind() == "mutation" {
 		class = resilience.Checkout
+		if err = x.API.Off(rest.ReadOnly); err != nil {
+			x.refuse(err)
+			return
+		}
 		if state.key, err = x.key(bound); err != nil {
 			x.refuse(err)
 			return

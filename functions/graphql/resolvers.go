@@ -3,6 +3,7 @@ package graphql
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +15,7 @@ import (
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/money"
 	"github.com/company/order-catalog-service/shared/paging"
+	"github.com/company/order-catalog-service/shared/rest"
 )
 
 // typeOf names the type of a node.
@@ -243,6 +245,11 @@ func (g *GraphQL) products(ctx context.Context, in engine.Input) engine.Pending 
 		}
 		if len(q.Category) > 400 || len(q.Search) > 1000 { // as far as REST goes, in bytes
 			return alone(nil, badInput("filter: category has up to 80 characters and search up to 200."))
+		}
+		if strings.TrimSpace(q.Search) != "" {
+			if err := g.API.Off(rest.SearchOff); err != nil {
+				return alone(nil, err)
+			}
 		}
 		if available, ok := filter["isAvailable"].(bool); ok {
 			q.Available = &available

@@ -167,7 +167,7 @@ func (g *GraphQL) once(ctx context.Context, s *state, operation string, in engin
 		return rest.Answer{}, fmt.Errorf("writing a mutation's arguments: %w", err)
 	}
 	part, err := g.API.Part(ctx, resilience.Checkout, rest.Keyed{
-		Operation: operation, Path: "/graphql", Key: subKey(key, in.Field), Fingerprint: append([]byte(operation), fingerprint...),
+		Operation: operation, Path: "/graphql", Tag: tagOf(operation), Key: subKey(key, in.Field), Fingerprint: append([]byte(operation), fingerprint...),
 		MayQueue: operation == "place-order",
 	})
 	if err != nil {
@@ -181,6 +181,14 @@ func (g *GraphQL) once(ctx context.Context, s *state, operation string, in engin
 		s.replayed++
 	}
 	return answer, err
+}
+
+// tagOf is the tag of an operation in the document.
+func tagOf(operation string) string {
+	if strings.HasSuffix(operation, "order") {
+		return "Orders"
+	}
+	return "Carts"
 }
 
 // subKey digests a key and a field's name, each with its length.
@@ -205,7 +213,7 @@ func read(answer rest.Answer, operation string) (*payload, error) {
 	case answer.Status == http.StatusAccepted:
 		p.request = new(orders.OrderRequest)
 		into = p.request
-	case strings.HasSuffix(operation, "order"):
+	case tagOf(operation) == "Orders":
 		p.order = new(orders.Order)
 		into = p.order
 	default:

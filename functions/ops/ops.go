@@ -9,6 +9,8 @@ package ops
 import (
 	"log/slog"
 	"net/http"
+	"sync"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -39,11 +41,17 @@ type Options struct {
 // Ops are the use cases.
 type Ops struct {
 	Options
+	on      map[string]*atomic.Bool // what each switch does in this process
+	turning sync.Mutex
+	turned  int // how often a switch was turned here, under turning
 }
 
 // New makes the slice and registers its operations and its page.
 func New(o Options) (*Ops, error) {
-	ops := &Ops{o}
+	ops := &Ops{Options: o, on: make(map[string]*atomic.Bool, len(o.Switches))}
+	for name := range o.Switches {
+		ops.on[name] = new(atomic.Bool)
+	}
 	ops.register()
 	if err := ops.servePage(); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/company/order-catalog-service/shared/audit"
@@ -121,7 +122,10 @@ func (o *Ops) set(ctx context.Context, name string, on bool, who string, key ide
 		return rest.JSON(http.StatusOK, s)
 	})
 	if err == nil && answer.Status == http.StatusOK && !answer.Replayed {
-		o.Switches[name].Turn(on)
+		o.turning.Lock()
+		o.turned++
+		o.turn(name, on)
+		o.turning.Unlock()
 		o.Logger.WarnContext(ctx, "an operator has turned a switch", "name", name, "on", on, "who", key.Caller)
 	}
 	return answer, err
@@ -130,7 +134,7 @@ func (o *Ops) set(ctx context.Context, name string, on bool, who string, key ide
 // Follow does as the switches stand, until ctx ends. While the database is away all stay as they are.
 func (o *Ops) Follow(ctx context.Context) {
 	for {
-		o.look(ctx)
+		_ = o.Look(ctx) // the next one may do better
 		select {
 		case <-time.After(follow):
 		case <-ctx.Done():
@@ -139,23 +143,54 @@ func (o *Ops) Follow(ctx context.Context) {
 	}
 }
 
-// look does as the switches stand now. A database that doesn't answer is given up on soon: the next look may find another.
-func (o *Ops) look(ctx context.Context) {
+// Look does as the switches stand now: before the first request too, so that a process which starts while one is on begins
+// with it. A database that doesn't answer is given up on soon: the next look may find another.
+func (o *Ops) Look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, follow)
 	defer cancel()
+	o.turning.Lock()
+	before := o.turned
+	o.turning.Unlock()
 	states, err := background.Catch("switches", func() ([]SwitchState, error) { return o.read(ctx) })()
 	if err != nil {
-		return
+		return err
+	}
+	o.turning.Lock()
+	defer o.turning.Unlock()
+	if o.turned != before {
+		return nil // somebody has turned one here meanwhile: what was read may be older
 	}
 	for _, s := range states {
-		o.Switches[s.Name].Turn(s.On)
+		o.turn(s.Name, s.On)
 	}
+	return nil
 }
 
-// watch shows what waits for an operator: dead_letters. It looks when metrics are read.
+// turn does what a switch does, and remembers it for the gauge.
+func (o *Ops) turn(name string, on bool) {
+	o.on[name].Store(on)
+	o.Switches[name].Turn(on)
+}
+
+// watch shows what waits for an operator, dead_letters, and what one has turned: switch_on. It looks when metrics are read.
 func (o *Ops) watch() error {
+	_, err := otel.Meter("ops").Int64ObservableGauge("switch_on",
+		metric.WithDescription("1 while a switch is on in this process, else 0, by switch."),
+		metric.WithInt64Callback(func(_ context.Context, out metric.Int64Observer) error {
+			for name, on := range o.on {
+				value := int64(0)
+				if on.Load() {
+					value = 1
+				}
+				out.Observe(value, metric.WithAttributes(attribute.String("switch", name)))
+			}
+			return nil
+		}))
+	if err != nil {
+		return fmt.Errorf("making switch_on: %w", err)
+	}
 	const sql = `/* Ops.Watch */ SELECT count(*) FROM dead_letters WHERE redriven_at IS NULL AND discarded_at IS NULL`
-	_, err := otel.Meter("ops").Int64ObservableGauge("dead_letters",
+	_, err = otel.Meter("ops").Int64ObservableGauge("dead_letters",
 		metric.WithDescription("Messages that the broker gave up on and nobody has sent again."),
 		metric.WithInt64Callback(func(ctx context.Context, out metric.Int64Observer) error {
 			var waiting int64

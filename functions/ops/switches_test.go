@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -59,4 +61,35 @@ func TestASwitchIsFollowedEverywhere(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, d.turn(t, d.admin, "other", "turn-3", true).Status)
 	assert.Equal(t, http.StatusForbidden, d.turn(t, d.Token(t, "ada", kit.Everything), "brake", "turn-4", true).Status)
 	assert.False(t, d.brake.Load())
+}
+
+// A look that read before a switch was turned does not undo it, however late it ends.
+func TestALookUndoesNoTurn(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	var looking sync.WaitGroup
+	var over atomic.Bool
+	for range 4 {
+		looking.Go(func() {
+			for !over.Load() {
+				assert.NoError(t, d.ops.Look(t.Context()))
+			}
+		})
+	}
+	for i := range 200 {
+		on := i%2 == 0
+		got := d.turn(t, d.admin, "brake", "turn-"+strconv.Itoa(i), on)
+		if !assert.Equal(t, http.StatusOK, got.Status, "%s", got.Body) {
+			break
+		}
+		undone := false
+		for end := time.Now().Add(3 * time.Millisecond); time.Now().Before(end); {
+			undone = undone || d.brake.Load() != on
+		}
+		if !assert.False(t, undone, "turn %d was undone", i) {
+			break
+		}
+	}
+	over.Store(true)
+	looking.Wait()
 }

@@ -18,7 +18,8 @@ import (
 // Cancel cancels an order and gives its stock back, once: stock returns in the transaction that moves the state, and
 // only if it moves. That transaction is the commit lane's, shared with the orders of the same products.
 func (o *Orders) Cancel(ctx context.Context, id uuid.UUID, reason string, caller auth.Identity, key idempotency.Request) (rest.Answer, error) {
-	return o.Keys.Guard(ctx, key, func(ctx context.Context) (rest.Answer, time.Duration, error) {
+	var theirs uuid.UUID // whose order it is, when it is not the caller's
+	answer, err := o.Keys.Guard(ctx, o.holding(key), func(ctx context.Context) (rest.Answer, time.Duration, error) {
 		c := cancellation{
 			job: o.job(ctx, key), reason: reason, admin: caller.Admin(),
 			by: audit.By(ctx, audit.Entry{Who: caller}),
@@ -33,8 +34,15 @@ func (o *Orders) Cancel(ctx context.Context, id uuid.UUID, reason string, caller
 		if c.order != nil && !auth.OrderCancel.Reaches(caller, c.order.customer) {
 			c.order = nil
 		}
+		if c.order != nil && c.order.customer != key.Caller {
+			theirs = c.order.customer
+		}
 		return o.lane.commit(ctx, &c)
 	})
+	if err == nil && theirs != uuid.Nil && !answer.Refused() {
+		o.changed(ctx, theirs)
+	}
+	return answer, err
 }
 
 func notFound() *rest.Problem {

@@ -19,6 +19,7 @@ import (
 
 // Confirm moves an order from Pending to Confirmed: payment has arrived.
 func (o *Orders) Confirm(ctx context.Context, id uuid.UUID, key idempotency.Request) (rest.Answer, error) {
+	var customer uuid.UUID
 	answer, err := o.Keys.Do(ctx, key, func(ctx context.Context, tx pgx.Tx) (rest.Answer, error) {
 		order, err := one(ctx, tx, lockOrderSQL, id)
 		if err != nil {
@@ -37,17 +38,21 @@ func (o *Orders) Confirm(ctx context.Context, id uuid.UUID, key idempotency.Requ
 		if err != nil {
 			return rest.Answer{}, err
 		}
+		customer = order.customer
 		return rest.JSON(http.StatusOK, *order)
 	})
 	if err == nil {
 		o.Nudge(id)
+		if customer != uuid.Nil {
+			o.changed(ctx, customer)
+		}
 	}
 	return answer, err
 }
 
 // ConfirmDue confirms up to limit orders that are older than after and that nobody cancelled. It says how many.
 func (o *Orders) ConfirmDue(ctx context.Context, pool *postgres.Pool, after time.Duration, limit int) (int, error) {
-	var confirmed []uuid.UUID
+	var confirmed, customers []uuid.UUID
 	err := pool.Tx(ctx, func(tx pgx.Tx) error {
 		due, err := query(ctx, tx, dueSQL, after, limit)
 		if err != nil {
@@ -59,7 +64,7 @@ func (o *Orders) ConfirmDue(ctx context.Context, pool *postgres.Pool, after time
 			}
 		}
 		for _, order := range due {
-			confirmed = append(confirmed, order.ID)
+			confirmed, customers = append(confirmed, order.ID), append(customers, order.customer)
 		}
 		return nil
 	})
@@ -67,6 +72,7 @@ func (o *Orders) ConfirmDue(ctx context.Context, pool *postgres.Pool, after time
 		return 0, fmt.Errorf("confirming due orders: %w", err)
 	}
 	o.Nudge(confirmed...)
+	o.changed(ctx, customers...)
 	return len(confirmed), nil
 }
 

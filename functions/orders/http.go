@@ -3,25 +3,16 @@ package orders
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"strconv"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/company/order-catalog-service/shared/auth"
 	"github.com/company/order-catalog-service/shared/events"
-	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/rest"
 )
 
 const base = "/api/v1/orders"
-
-// OrderPage is a part of a customer's orders, newest first.
-type OrderPage struct {
-	Items      []Order `json:"items"`
-	NextCursor string  `json:"nextCursor,omitempty" doc:"Goes on from here; absent on the last page"`
-}
 
 func (o *Orders) register() {
 	rest.Register(o.API, rest.Operation{
@@ -113,59 +104,6 @@ func (o *Orders) read(ctx context.Context, in *orderInput) (rest.Answer, error) 
 	}
 	answer, err := rest.JSON(http.StatusOK, *order)
 	answer.CacheControl = "private, no-store"
-	return answer, err
-}
-
-type listInput struct {
-	PageSize   int    `query:"pageSize" minimum:"1" maximum:"100" default:"20"`
-	Cursor     string `query:"cursor" maxLength:"2048" doc:"nextCursor of the page before"`
-	CustomerID string `query:"customerId" maxLength:"255" doc:"Whose orders; another than the caller needs the role admin"`
-}
-
-type position struct {
-	ID uuid.UUID `json:"i"`
-}
-
-// newest is above every UUIDv7: where the first page starts.
-var newest = uuid.Max
-
-func (o *Orders) list(ctx context.Context, in *listInput) (rest.Answer, error) {
-	caller := rest.From(ctx).Caller
-	if in.CustomerID == "" {
-		in.CustomerID = caller.CustomerID()
-	}
-	customer, err := o.onBehalf(caller, in.CustomerID)
-	if err != nil {
-		return rest.Answer{}, err
-	}
-	scope, after := paging.Scope("orders", customer.String()), position{newest}
-	if in.Cursor != "" {
-		if err := o.Cursors.Decode(scope, in.Cursor, &after); err != nil {
-			return rest.Answer{}, rest.NewProblem(rest.Malformed, "The cursor is not one of this list. Start again without it.")
-		}
-	}
-	page := OrderPage{Items: []Order{}}
-	err = o.Pools.Reads.Do(ctx, func(conn *pgx.Conn) error {
-		list, err := query(ctx, conn, listSQL, customer, after.ID, in.PageSize+1)
-		page.Items = append(page.Items, list...)
-		return err
-	})
-	if err != nil {
-		return rest.Answer{}, err
-	}
-	if len(page.Items) > in.PageSize {
-		page.Items = page.Items[:in.PageSize]
-		if page.NextCursor, err = o.Cursors.Encode(scope, position{page.Items[in.PageSize-1].ID}); err != nil {
-			return rest.Answer{}, err
-		}
-	}
-	answer, err := rest.JSON(http.StatusOK, page)
-	answer.CacheControl = "private, no-store"
-	query := url.Values{"pageSize": {strconv.Itoa(in.PageSize)}}
-	if in.CustomerID != caller.CustomerID() {
-		query.Set("customerId", in.CustomerID)
-	}
-	answer.Link = paging.Link(base, query, page.NextCursor)
 	return answer, err
 }
 

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/company/order-catalog-service/shared/cache"
 	"github.com/company/order-catalog-service/shared/idempotency"
 	"github.com/company/order-catalog-service/shared/paging"
 	"github.com/company/order-catalog-service/shared/postgres"
@@ -43,7 +44,8 @@ type Options struct {
 	// QueueAfter has an order that would wait longer than this in the lane, or finds it full or the database away, kept
 	// in the queue and answered 202. 0: such an order is refused.
 	QueueAfter time.Duration
-	// Redis keeps the tickets of orders that are queued while the database is away; nil: they are refused.
+	// Redis keeps the tickets of orders that are queued while the database is away, and customers' lists of orders; nil: the
+	// former are refused, the latter read from the database.
 	Redis *redis.Client
 	// Nudge is told, after a commit, of which aggregates there are new events to send; nil tells nobody.
 	Nudge func(aggregates ...uuid.UUID)
@@ -53,6 +55,8 @@ type Options struct {
 type Orders struct {
 	Options
 	lane    *lane
+	lists   *cache.Private // the first pages of customers' own orders
+	lost    func()         // lists.Lost
 	clock   *databaseClock
 	created metric.Int64Counter
 	queued  metric.Int64Counter
@@ -103,11 +107,16 @@ func New(o Options) (*Orders, error) {
 	scheme, clock := &numberKey{pool: o.Pools.Orders}, &databaseClock{}
 	orders := &Orders{
 		Options: o, created: created, queued: queued, clock: clock, accepted: accepted, oversold: oversold,
-		lane: &lane{pool: o.Pools.Orders, clock: clock, numbers: scheme.load, changed: o.AvailabilityChanged, nudge: o.Nudge, logger: o.Logger},
+		lists: cache.NewPrivate(cache.PrivateOptions{Name: "order_list", Redis: o.Redis, Write: o.Keys.Timeout(), Timeline: o.Pools.Timeline}),
+		lane:  &lane{pool: o.Pools.Orders, clock: clock, numbers: scheme.load, changed: o.AvailabilityChanged, nudge: o.Nudge, logger: o.Logger},
 	}
 	if err := orders.lane.watch(otel.Meter("orders")); err != nil {
 		return nil, err
 	}
+	if err := orders.lists.Watch(); err != nil {
+		return nil, err
+	}
+	orders.lost = orders.lists.Lost
 	orders.register()
 	return orders, nil
 }
@@ -117,6 +126,10 @@ func (o *Orders) Place(ctx context.Context, draft Draft, key idempotency.Request
 	p, problem := o.placement(ctx, draft, key, customer)
 	if problem != nil {
 		return rest.Answer{}, problem
+	}
+	own := customer == key.Caller
+	if own {
+		key = o.holding(key)
 	}
 	answer, err := o.Keys.Guard(ctx, key, func(ctx context.Context) (rest.Answer, time.Duration, error) {
 		if o.QueueAfter > 0 && o.lane.delay() > o.QueueAfter {
@@ -133,6 +146,9 @@ func (o *Orders) Place(ctx context.Context, draft Draft, key idempotency.Request
 		// It was answered 202 before. The client gets that answer again, and the queue the message, as the first one
 		// may never have arrived (CX-02).
 		return o.Queue(ctx, draft, key, customer)
+	}
+	if err == nil && !own && !answer.Refused() {
+		o.changed(ctx, customer)
 	}
 	if !answer.Replayed && !errors.Is(err, idempotency.ErrInFlight) && !errors.Is(err, idempotency.ErrKeyReused) {
 		o.count(ctx, err == nil && answer.Status == http.StatusCreated)

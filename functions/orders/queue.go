@@ -183,6 +183,9 @@ func (o *Orders) placeQueued(ctx context.Context, m servicebus.Received) error {
 	case err != nil:
 		return o.poison(ctx, m, err)
 	}
+	if !answer.Refused() {
+		o.changed(ctx, q.Customer) // before its ticket says that it is there
+	}
 	if err := o.settle(ctx, key, answer); err != nil {
 		return err
 	}

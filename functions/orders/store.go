@@ -55,6 +55,9 @@ const lockOrdersSQL = `/* Orders.LockAll */ SELECT id, status, version FROM orde
 const listSQL = `/* Orders.List */ SELECT ` + orderColumns + ` FROM orders
 WHERE customer_key = $1 AND id < $2 ORDER BY id DESC LIMIT $3`
 
+// listMarkSQL reads of a list's first page all that ever changes.
+const listMarkSQL = `/* Orders.ListMark */ SELECT id, version FROM orders WHERE customer_key = $1 ORDER BY id DESC LIMIT $2`
+
 const linesSQL = `/* Orders.Lines */
 SELECT order_id, product_id, sku, name, quantity, unit_price_minor
 FROM order_lines WHERE order_id = ANY($1) ORDER BY order_id, line`

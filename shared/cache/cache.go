@@ -13,6 +13,8 @@
 // One load per key and process runs at a time, however many wait for it, and belongs to none of them: a caller
 // who leaves does not abort it. Only an invalidation starts another beside it, as who asks after a change must not
 // be answered by a load from before. Nothing that decides an order is ever read from here.
+//
+// private.go has another kind, for what is one caller's own.
 package cache
 
 import (

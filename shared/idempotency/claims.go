@@ -40,19 +40,24 @@ const claimSize = 1 + 16 + sha256.Size
 // returns begins with one of the marks below and how the caller stands (see ratelimit.Script); what is known of the key
 // follows on the next line. A refused call claims nothing and counts nothing.
 //
-// KEYS are the key, then n windows of the quota and n of the replays. ARGV are the claim, its life in milliseconds, n,
-// and three numbers for each window.
+// A repeat holds what its write would: the write may have been done a moment ago by who died before it could say so.
+//
+// KEYS are the key, then n windows of the quota and n of the replays, and what is to be held, if anything. ARGV are the
+// claim, its life in milliseconds, n, and three numbers for each window.
 var takeScript = sharedredis.NewScript(ratelimit.Script + `
 local n = tonumber(ARGV[3])
+local held = KEYS[2 + 2 * n]
 local known = redis.call('GET', KEYS[1])
 if known then
   local granted, standings = charge(2 + n, 4 + 3 * n, n, 1)
   if granted == 0 then return 'r' .. standings end
+  if held then redis.call('SET', held, '` + HoldMark + `', 'PX', ARGV[2]) end
   return 'K' .. standings .. '\n' .. known
 end
 local granted, standings = charge(2, 4, n, 1)
 if granted == 0 then return 'R' .. standings end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if held then redis.call('SET', held, '` + HoldMark + `', 'PX', ARGV[2]) end
 return 'N' .. standings`)
 
 // What takeScript has done.
@@ -95,10 +100,20 @@ func (c *claims) ask(ctx context.Context, req Request, life time.Duration) (clai
 	}
 	key, value := c.redisKey(req), newClaim(req)
 	n := req.Charge.Windows()
-	words := takeScript.Words(1+2*n, 4+8*n)
-	words = append(req.Charge.Keys(append(words, key)), value, life.Milliseconds(), n)
+	keys := 1 + 2*n
+	if req.Hold != "" {
+		keys++
+	}
+	words := req.Charge.Keys(append(takeScript.Words(keys, 5+8*n), key))
+	if req.Hold != "" {
+		words = append(words, req.Hold)
+	}
+	words = append(words, value, life.Milliseconds(), n)
 	said, err := takeScript.Run(ctx, c.lane, req.Charge.Args(words))
 	if err != nil || said == "" {
+		if req.Lost != nil {
+			req.Lost()
+		}
 		slog.DebugContext(ctx, "idempotency claim not taken", "error", err)
 		return claim{alone: true}, nil, req.Charge.Alone(ctx)
 	}

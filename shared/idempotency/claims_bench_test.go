@@ -2,6 +2,7 @@ package idempotency
 
 import (
 	"context"
+	"encoding/hex"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -38,7 +39,7 @@ func BenchmarkClaim(b *testing.B) {
 	require.NoError(b, err)
 	c := &claims{lane: lane, timeline: func() string { return "00000001" }, metrics: m}
 	answer := Answer{Status: 201, ContentType: "application/json", Location: "/api/v1/orders/018cc251-f400-7000-8000-000000000000", ETag: `"0123456789abcdef"`, Body: make([]byte, 700)}
-	for name, text := range map[string]string{"claim": "off", "claim and window": "16000000/1m"} {
+	for name, text := range map[string]string{"claim": "off", "claim and window": "16000000/1m", "claim, window and hold": "16000000/1m"} {
 		b.Run(name, func(b *testing.B) {
 			policies, err := ratelimit.Parse("checkout", text)
 			require.NoError(b, err)
@@ -59,6 +60,9 @@ func BenchmarkClaim(b *testing.B) {
 					i := int(n.Add(1))
 					caller := callers[i%len(callers)]
 					req := Request{Caller: caller, Operation: "place-order", Key: name + strconv.Itoa(i), Charge: limit.Open(caller)}
+					if strings.HasSuffix(name, "hold") {
+						req.Hold = "order:{" + hex.EncodeToString(caller[:]) + "}:list"
+					}
 					held, _, err := c.take(ctx, req, time.Second)
 					if err != nil {
 						b.Error(err)

@@ -85,7 +85,15 @@ type Request struct {
 	Sealed bool
 	// Charge is the call's rate limit bill, which Store.Guard pays; nil is not limited.
 	Charge *ratelimit.Charge
+	// Hold is a key of Redis, with the caller as its hash tag, whose value must not be believed from before this write
+	// begins until it must have been answered: the claim puts HoldMark there for its own life, in the same round trip. ""
+	// holds nothing. Lost is told when Redis did not answer: then nothing may be held.
+	Hold string
+	Lost func()
 }
+
+// HoldMark is the value of a key that is held.
+const HoldMark = "H"
 
 // Digest is the row's primary key: caller, operation and key, each with its length, so that no two different
 // triples digest the same text.

@@ -174,6 +174,9 @@ type Store struct {
 	metrics metrics
 }
 
+// Timeout bounds a write, from its claim to its answer.
+func (s *Store) Timeout() time.Duration { return s.timeout }
+
 // Do runs write once per key and returns its answer, or the stored one. write gets an open transaction and does
 // its work there; what it returns is stored and committed with it. It must decide before it writes: an answer
 // that refuses (4xx) is committed too, and must come with no effect. An error rolls everything back and leaves

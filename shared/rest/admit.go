@@ -34,11 +34,12 @@ var identity = []string{"identity"}
 
 type apiKey struct{}
 
-// admit is what stands between the router and the decoder, cheapest refusal first: token, policy, a permit,
-// what the caller may still ask for, key, body.
+// admit is what stands between the router and the decoder, cheapest refusal first: token, policy, what is switched off, a
+// permit, what the caller may still ask for, key, body.
 func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Context)) {
 	class := op.class()
 	limit := a.config.Limits[class]
+	rungs := op.rungs()
 	return func(hc huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(hc)
 		call := From(r.Context())
@@ -51,6 +52,10 @@ func (a *API) admit(op Operation, body bool) func(huma.Context, func(huma.Contex
 			return
 		}
 		// Before the body is read: a refusal must cost next to nothing.
+		if err := a.offFor(op, rungs, r); err != nil {
+			a.fail(w, r, err)
+			return
+		}
 		if gate := a.config.Admission; gate != nil {
 			if err := gate.Enter(ctx, class); err != nil {
 				a.fail(w, r, err)

@@ -3,8 +3,8 @@
 //
 // A slice registers operations (Register) whose handlers take a typed request and return an Answer or an error.
 // Before the handler runs, in this order: a refusal at the door when there is no room at all, correlation id and
-// security headers, the caller's token and the operation's policy, the Idempotency-Key of a keyed write, the body's
-// size, type and form, and the schema.
+// security headers, the caller's token and the operation's policy, what an operator has switched off (ladder.go), the
+// Idempotency-Key of a keyed write, the body's size, type and form, and the schema.
 // After it, an error becomes a problem in one place (problem.go), and a conditional GET a 304.
 //
 // Read operation.go, then problem.go.

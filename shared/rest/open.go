@@ -55,6 +55,7 @@ func (c *Call) Left() (calls int, ok bool) { return c.charge.Left() }
 // Keyed is one write of several in a request.
 type Keyed struct {
 	Operation, Path string
+	Tag             string // as the operation's twin has it
 	Key             string
 	Fingerprint     []byte // what a repeat must have in common with the first
 	MayQueue        bool   // it may be answered 202 when everything is
@@ -63,6 +64,9 @@ type Keyed struct {
 // Part is a context for one keyed write of a request that has several: a call of its own, of the same caller, charged
 // with its claim as one operation of the class.
 func (a *API) Part(ctx context.Context, class resilience.Class, write Keyed) (context.Context, error) {
+	if err := a.Off(RungsOf(write.Tag, http.MethodPost)); err != nil {
+		return nil, err
+	}
 	whole := From(ctx)
 	part := &Call{
 		Correlation: whole.Correlation, Operation: write.Operation, Caller: whole.Caller, path: write.Path, key: write.Key,

@@ -58,7 +58,8 @@ type API struct {
 	metrics     edgeMetrics
 	gated       map[string]resilience.Class // the class of each operation, by the router's pattern
 	retirements *retirements
-	async       atomic.Bool // AnswerLater
+	async       atomic.Bool   // AnswerLater
+	off         atomic.Uint32 // Turn: the rungs that are on
 
 	operations []Operation
 }
@@ -118,6 +119,8 @@ type Operation struct {
 	Policy *auth.Policy
 	// Class is whose turn the operation is when there is more to do than can be done; nil leaves it to tag and method.
 	Class *resilience.Class
+	// Search names the query parameter that makes a list a search; "" is none.
+	Search string
 	// Keyed operations need an Idempotency-Key.
 	Keyed bool
 	// Status and Response are the usual answer: Response is a value of its body's type.

@@ -108,6 +108,7 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 		p         *Problem
 		forbidden *auth.ForbiddenError
 		quota     *ratelimit.RefusedError
+		off       *offError
 	)
 	switch {
 	case errors.As(err, &p):
@@ -141,6 +142,8 @@ func (a *API) problemOf(ctx context.Context, err error) *Problem {
 	case errors.Is(err, resilience.ErrRefused): // counted by the limiter; a line each would be work when there is too much
 		p = &Problem{Kind: Overloaded, Detail: overloadDetail}
 		p.retryAfter = overload[rand.IntN(len(overload))][0] //nolint:gosec // spreads clients, keeps no secret
+	case errors.As(err, &off): // http_requests_total counts it, and the switch has a gauge
+		p = off.problem()
 	case errors.As(err, &quota): // counted by the limit
 		p = &Problem{
 			Kind: QuotaExceeded, Detail: "You have made as many requests of this kind as you may for now.",

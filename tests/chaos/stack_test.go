@@ -36,6 +36,7 @@ const hosts = 2
 type stack struct {
 	t      *testing.T
 	dir    string
+	data   string // where PostgreSQL's data lies
 	issuer *issuer.Issuer
 	ports  struct{ postgres, redis, broker int }
 	binary string // the handler
@@ -61,6 +62,8 @@ type options struct {
 	overlay  string   // replaces source files of the handler: a broken one
 	settings []string // more of the handlers' environment
 	sql      string   // run on the database before the service is used
+	// data makes the folder in dir where PostgreSQL's data shall lie; nil: dir is it.
+	data func(t *testing.T, dir string) string
 }
 
 // open starts a stack. Whatever the test does to it, nothing of it is left at the end.
@@ -74,7 +77,10 @@ func open(t *testing.T, o options) *stack {
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	s := &stack{t: t, dir: dir, binary: filepath.Join(dir, "handler")}
+	s := &stack{t: t, dir: dir, data: dir, binary: filepath.Join(dir, "handler")}
+	if o.data != nil {
+		s.data = o.data(t, dir)
+	}
 	for _, port := range []*int{&s.ports.postgres, &s.ports.redis, &s.ports.broker} {
 		*port, err = child.FreePort()
 		require.NoError(t, err)
@@ -121,7 +127,11 @@ func postgresSettings() map[string]string {
 func (s *stack) startPostgres() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	pg, err := pgserver.Start(ctx, pgserver.Options{Dir: filepath.Join(s.dir, "postgres"), Port: s.ports.postgres, Settings: postgresSettings(), Log: func(string) {}})
+	settings := postgresSettings()
+	if s.data != s.dir { // a small disk: the log shall not fill it by itself
+		settings["max_wal_size"] = "128MB"
+	}
+	pg, err := pgserver.Start(ctx, pgserver.Options{Dir: filepath.Join(s.data, "postgres"), Port: s.ports.postgres, Settings: settings, Log: func(string) {}})
 	require.NoError(s.t, err)
 	s.mu.Lock()
 	defer s.mu.Unlock()

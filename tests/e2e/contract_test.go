@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 
@@ -78,6 +79,9 @@ func (c contract) likeItsPage(t *testing.T, problem []byte) {
 	t.Helper()
 	var sent, shown map[string]any
 	require.NoError(t, json.Unmarshal(problem, &sent), "%s", problem)
+	if strings.HasPrefix(sent["type"].(string), "https://iana.org/") {
+		return // a registered type, which has no page here
+	}
 	page, err := c.send(t.Context(), call{method: http.MethodGet, path: sent["type"].(string)})
 	require.NoError(t, err)
 	found := example.FindSubmatch(page.body)

@@ -16,6 +16,8 @@ export function parse(text) {
   return out;
 }
 
+const catalog = (l) => l.cache !== 'order_list';
+
 const sum = (metrics, name, match = () => true) => (metrics.get(name) || []).filter((s) => match(s.labels)).reduce((n, s) => n + s.value, 0);
 
 /** buckets are a histogram's cumulative counts by upper bound, over all its series. */
@@ -58,7 +60,7 @@ export class Samples {
     const counted = {
       at, orders: sum(m, 'orders_accepted_total'), requests: sum(m, 'http_requests_total'),
       errors: sum(m, 'http_requests_total', (l) => /^5/.test(l.status)), latency: buckets(m, 'http_request_duration_seconds'),
-      hits: sum(m, 'redis_cache_hits_total'), misses: sum(m, 'redis_cache_misses_total'), delivered: sum(m, 'webhook_deliveries_total'),
+      hits: sum(m, 'redis_cache_hits_total', catalog), misses: sum(m, 'redis_cache_misses_total', catalog), delivered: sum(m, 'webhook_deliveries_total'),
     };
     const rate = (name) => before ? Math.max(0, counted[name] - before[name]) / ((at - before.at) / 1000) : NaN;
     const p = (q) => before ? quantile(q, counted.latency, before.latency) * 1000 : NaN;
