@@ -74,10 +74,10 @@ func (s *shop) states() models.StateHandlers {
 			}
 			return models.ProviderStateResponse{}
 		}),
-		"a product in stock":                             stocked(5),
-		"a product with one unit left":                   stocked(1),
+		"a product in stock":                            stocked(5),
+		"a product with one unit left":                  stocked(1),
 		"an order placed with the key storefront-again": ordered,
-		"a customer with an order":                       ordered,
+		"a customer with an order":                      ordered,
 	}
 }
 
