@@ -30,7 +30,9 @@ if ! [ -d "$library" ]; then
 fi
 lib=$(dirname "$(find "$library" -name libpact_ffi.so -print -quit)")
 
+# Where gcc and the loader look, so that nothing else has to be compiled anew for it (as with CGO_LDFLAGS).
 export CGO_ENABLED=1
-export CGO_LDFLAGS="-L$lib -Wl,-rpath,$lib"
+export LIBRARY_PATH=$lib${LIBRARY_PATH:+:$LIBRARY_PATH}
+export LD_LIBRARY_PATH=$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export PACT_DO_NOT_TRACK=true
 exec "$@"
