@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,23 +13,20 @@ import (
 	"github.com/company/order-catalog-service/tests/kit"
 )
 
-const importFaults = "\n\t\"github.com/company/order-catalog-service/shared/faults\"\n"
-
-// faultPatches put calls of testdata/faults where the handler is to fail.
-var faultPatches = []kit.Patch{
-	{File: "shared/rest/operation.go", From: "\n\t\"github.com/company/order-catalog-service/shared/auth\"\n", To: importFaults + "\t\"github.com/company/order-catalog-service/shared/auth\"\n"},
-	{File: "shared/rest/operation.go", From: "answer, err := handler(ctx, in)", To: "faults.Operation(op.ID, From(ctx).Correlation)\n\t\tanswer, err := handler(ctx, in)"},
-	{File: "shared/rest/edge.go", From: "\n\t\"github.com/company/order-catalog-service/shared/telemetry\"\n", To: importFaults + "\t\"github.com/company/order-catalog-service/shared/telemetry\"\n"},
+// faultCalls put calls of testdata/faults where the handler is to fail: at the bottom of every operation, page and trigger,
+// around the server, and in the work of goroutines.
+var faultCalls = []kit.Patch{
+	{File: "shared/rest/operation.go", From: "answer, err := handler(ctx, in)", To: "faults.Operation(op.ID, From(ctx).Correlation)\nanswer, err := handler(ctx, in)"},
 	{File: "shared/rest/edge.go", From: "{ a.mux.Handle(pattern, h) }", To: "{ a.mux.Handle(pattern, faults.Page(pattern, h)) }"},
-	{File: "handler/envelope.go", From: "\t\"runtime/debug\"\n", To: "\t\"runtime/debug\"\n" + importFaults},
-	{File: "handler/envelope.go", From: "if err := run(ctx, in); err != nil {", To: "faults.Trigger(in.Function)\n\tif err := run(ctx, in); err != nil {"},
-	{File: "handler/server.go", From: "\t\"net/http\"\n", To: "\t\"net/http\"\n" + importFaults},
-	{File: "handler/server.go", From: "Handler:           h,", To: "Handler:           faults.Unanswered(h),"},
-	{File: "shared/background/background.go", From: "\t\"runtime/debug\"\n", To: "\t\"runtime/debug\"\n" + importFaults},
-	{File: "shared/background/background.go", From: "\tgo func() {\n\t\tdefer contain(name, nil)\n", To: "\tgo func() {\n\t\tdefer contain(name, nil)\n\t\tfaults.Begin(name)\n"},
-	{File: "shared/background/background.go", From: "\treturn time.AfterFunc(d, func() {\n\t\tdefer contain(name, nil)\n", To: "\treturn time.AfterFunc(d, func() {\n\t\tdefer contain(name, nil)\n\t\tfaults.Begin(name)\n"},
-	{File: "shared/background/background.go", From: "\t\tdefer contain(name, &err)\n\t\treturn f()\n", To: "\t\tdefer contain(name, &err)\n\t\tfaults.Begin(name)\n\t\treturn f()\n"},
-	{File: "shared/background/background.go", From: "\t\t\tdefer contain(name, &err)\n\t\t\terr = f()\n", To: "\t\t\tdefer contain(name, &err)\n\t\t\tfaults.Begin(name)\n\t\t\terr = f()\n"},
+	{File: "handler/envelope.go", From: "if err := run(ctx, in); err != nil {", To: "faults.Trigger(in.Function)\nif err := run(ctx, in); err != nil {"},
+	{File: "handler/server.go", From: "Handler:           h,", To: "Handler: faults.Unanswered(h),"},
+	{File: "shared/background/background.go", From: "defer contain(name, nil)\n\t\t\tf(ctx)\n", To: "defer contain(name, nil)\nfaults.Begin(name)\nf(ctx)\n"},
+	{File: "shared/background/background.go", From: "defer contain(name, &err)\n\t\treturn f()\n", To: "defer contain(name, &err)\nfaults.Begin(name)\nreturn f()\n"},
+	{File: "shared/background/background.go", From: "defer contain(name, &err)\n\t\t\terr = f()\n", To: "defer contain(name, &err)\nfaults.Begin(name)\nerr = f()\n"},
+	{File: "functions/orders/lane.go", From: "ctx, cancel := context.WithTimeout(context.Background(), commitTime)\n", To: "faults.Begin(\"commit lane\")\nctx, cancel := context.WithTimeout(context.Background(), commitTime)\n"},
+	{File: "shared/redis/lane.go", From: "if len(batch) == 1 {\n\t\t_ = l.client.Process(", To: "faults.Begin(\"redis lane\")\nif len(batch) == 1 {\n_ = l.client.Process("},
+	{File: "shared/outbox/lane.go", From: "res, err = l.drain.pass(ctx, shards)\n", To: "faults.Begin(\"outbox pass\")\nres, err = l.drain.pass(ctx, shards)\n"},
+	{File: "functions/health/health.go", From: "if c.Ask(ctx) == nil {", To: "faults.Begin(\"probe of \" + c.Name)\nif c.Ask(ctx) == nil {"},
 }
 
 // faulty is a handler that fails where a test says so: the sources as they are, and calls of testdata/faults in them.
@@ -39,7 +37,14 @@ func newFaulty(t *testing.T) *faulty {
 	source, err := os.ReadFile("testdata/faults/faults.go")
 	require.NoError(t, err)
 	f := &faulty{dir: t.TempDir()}
-	overlay := kit.Overlay(t, "../..", faultPatches, map[string]string{"shared/faults/faults.go": string(source)})
+	patches, imported := slices.Clone(faultCalls), map[string]bool{}
+	for _, call := range faultCalls {
+		if !imported[call.File] {
+			patches = append(patches, kit.Patch{File: call.File, From: "import (\n", To: "import (\n\"github.com/company/order-catalog-service/shared/faults\"\n"})
+			imported[call.File] = true
+		}
+	}
+	overlay := kit.Overlay(t, "../..", patches, map[string]string{"shared/faults/faults.go": string(source)})
 	built := t.TempDir()
 	binary := filepath.Join(built, "handler")
 	require.NoError(t, stage.Build(t.Context(), "../..", binary, stage.BuildOptions{Version: "e2e", Overlay: overlay}))

@@ -79,7 +79,12 @@ type service struct {
 	at    string // its address, where that isn't the host's to say
 }
 
-func (s *service) address() string { return cmp.Or(s.at, s.world.addr, s.Addr()) }
+func (s *service) address() string {
+	if s.at != "" {
+		return s.at
+	}
+	return s.Addr()
+}
 
 // start runs one more host on the world. databaseURL is how its handler reaches the database, settings is more of its
 // environment.
