@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,11 +33,23 @@ var faultCalls = []kit.Patch{
 // faulty is a handler that fails where a test says so: the sources as they are, and calls of testdata/faults in them.
 type faulty struct{ root, dir string }
 
+// faultyApp is the staged app with it, which the first test that wants one builds.
+var faultyApp struct {
+	sync.Once
+	root string
+}
+
 func newFaulty(t *testing.T) *faulty {
+	t.Helper()
+	faultyApp.Do(func() { faultyApp.root = buildFaulty(t) })
+	require.NotEmpty(t, faultyApp.root, "it couldn't be built, see the other tests")
+	return &faulty{faultyApp.root, t.TempDir()}
+}
+
+func buildFaulty(t *testing.T) (root string) {
 	t.Helper()
 	source, err := os.ReadFile("testdata/faults/faults.go")
 	require.NoError(t, err)
-	f := &faulty{dir: t.TempDir()}
 	patches, imported := slices.Clone(faultCalls), map[string]bool{}
 	for _, call := range faultCalls {
 		if !imported[call.File] {
@@ -45,12 +58,13 @@ func newFaulty(t *testing.T) *faulty {
 		}
 	}
 	overlay := kit.Overlay(t, "../..", patches, map[string]string{"shared/faults/faults.go": string(source)})
-	built := t.TempDir()
-	binary := filepath.Join(built, "handler")
+	dir := filepath.Join(filepath.Dir(scriptRoot), "faulty") // goes when all tests are over
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	binary := filepath.Join(dir, "handler")
 	require.NoError(t, stage.Build(t.Context(), "../..", binary, stage.BuildOptions{Version: "e2e", Overlay: overlay}))
-	f.root, err = stage.Stage(stage.Options{Repo: "../..", Binary: binary, Out: filepath.Join(built, "app")})
+	root, err = stage.Stage(stage.Options{Repo: "../..", Binary: binary, Out: filepath.Join(dir, "app")})
 	require.NoError(t, err)
-	return f
+	return root
 }
 
 // setting tells a handler where to look.
