@@ -10,6 +10,15 @@ import (
 	"github.com/oasdiff/oasdiff/load"
 )
 
+// stricter are what oasdiff lets pass and we don't: what an answer may lack is still what somebody reads, and another default
+// is another answer to a request that didn't change.
+var stricter = map[string]checker.Level{
+	checker.OptionalResponseHeaderRemovedId:       checker.ERR,
+	checker.ResponseOptionalPropertyRemovedId:     checker.ERR,
+	checker.RequestParameterDefaultValueChangedId: checker.ERR,
+	checker.RequestPropertyDefaultValueChangedId:  checker.ERR,
+}
+
 // RESTBreaks lists what breaks for a client of the released OpenAPI document, each with where it is. Warnings count: an
 // operation refuses members and parameters that it doesn't know, so even what is only taken out of a request is missed.
 // Of the webhooks nothing is said: an event has another reader than a request, see EventBreaks.
@@ -28,7 +37,8 @@ func RESTBreaks(released, served []byte) ([]string, error) {
 	}
 	localize := checker.NewDefaultLocalizer()
 	var breaks []string
-	for _, change := range checker.CheckBackwardCompatibility(checker.NewConfig(checker.GetAllChecks()), found, sources) {
+	rules := checker.NewConfig(checker.GetAllChecks(), checker.WithSeverityLevels(stricter))
+	for _, change := range checker.CheckBackwardCompatibility(rules, found, sources) {
 		breaks = append(breaks, fmt.Sprintf("%s: %s %s: %s", change.GetId(), change.GetOperation(), change.GetPath(), change.GetUncolorizedText(localize)))
 	}
 	slices.Sort(breaks)
