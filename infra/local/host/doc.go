@@ -26,6 +26,6 @@
 //   - A response's reason phrase is the standard one for its status.
 //   - A path with a broken percent escape (/%zz) is refused with 400, where it should pass as /%25zz; the 400 and 431
 //     that net/http gives itself carry a line of text, and an absolute-form target of another host is accepted.
-//   - Header names arrive in their canonical case.
+//   - Header names arrive in their canonical case, and a 304 loses its Content-Type.
 //   - The 240 seconds without activity bound the wait for an answer's header only, not the pauses in its body.
 package host
