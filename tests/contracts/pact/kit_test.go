@@ -59,6 +59,9 @@ func inOrder(t *testing.T, contract []byte) []byte {
 		return text
 	}
 	slices.SortFunc(list, func(a, b any) int { return strings.Compare(description(a), description(b)) })
+	for i := 1; i < len(list); i++ {
+		require.NotEqual(t, description(list[i-1]), description(list[i]), "each is there once")
+	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
