@@ -55,7 +55,7 @@ func TestTheHandlerOutlivesAKilledHost(t *testing.T) {
 	port, err := child.FreePort()
 	require.NoError(t, err)
 	w.addr = fmt.Sprintf("127.0.0.1:%d", port)
-	first := w.hostAlone(t, g.url, "REQUEST_TIMEOUT=2s")
+	first := w.hostAlone(t, g.url, "REQUEST_TIMEOUT=2s", "LOG_LEVEL=ERROR")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	clients := (&service{world: w, at: w.addr}).shop(ctx, t)
