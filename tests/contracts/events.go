@@ -135,22 +135,22 @@ func (c *comparison) compare(at string, before, after map[string]any) {
 		defer func() { c.seen = c.seen[:len(c.seen)-1] }()
 	}
 	for _, keyword := range slices.Sorted(maps.Keys(union(from, to))) {
-		old, new := from[keyword], to[keyword]
+		was, is := from[keyword], to[keyword]
 		switch {
 		case slices.Contains(remarks, keyword):
 		case keyword == "properties":
-			c.properties(at, object(old), object(new))
+			c.properties(at, object(was), object(is))
 		case keyword == "required":
-			c.required(at, old, new)
-		case keyword == "items" && old != nil && new != nil:
-			c.compare(at+"[]", object(old), object(new))
+			c.required(at, was, is)
+		case keyword == "items" && was != nil && is != nil:
+			c.compare(at+"[]", object(was), object(is))
 		case keyword == "enum" || keyword == "type":
-			if !reflect.DeepEqual(set(old), set(new)) {
-				c.report(at, "has another %s: %v became %v", keyword, old, new)
+			if !reflect.DeepEqual(set(was), set(is)) {
+				c.report(at, "has another %s: %v became %v", keyword, was, is)
 			}
-		case !reflect.DeepEqual(old, new):
+		case !reflect.DeepEqual(was, is):
 			// A pattern, a length, a format: a narrower one refuses an old event, a wider one surprises a reader.
-			c.report(at, "has another %s: %v became %v", keyword, old, new)
+			c.report(at, "has another %s: %v became %v", keyword, was, is)
 		}
 	}
 }

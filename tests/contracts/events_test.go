@@ -35,82 +35,82 @@ func TestEveryBreakOfAnEventIsSeen(t *testing.T) {
 	require.NoError(t, err)
 	const data, line, address = "$defs|Order", "$defs|Line", "$defs|Address"
 	for _, e := range []edit{
-		{"a member is gone", func(t *testing.T, doc map[string]any) { delete(at(t, doc, data+"|properties"), "orderNumber") }, "event.data.orderNumber is gone"},
-		{"a member that may be missing is gone", func(t *testing.T, doc map[string]any) { delete(at(t, doc, address+"|properties"), "line2") }, "event.data.shippingAddress.line2 is gone"},
-		{"an attribute of the envelope is gone", func(t *testing.T, doc map[string]any) { delete(at(t, doc, "properties"), "sequence") }, "event.sequence is gone"},
-		{"a member has another name", func(t *testing.T, doc map[string]any) {
-			members := at(t, doc, data+"|properties")
+		{"a member is gone", func(doc object) { delete(doc.at(data+"|properties"), "orderNumber") }, "event.data.orderNumber is gone"},
+		{"a member that may be missing is gone", func(doc object) { delete(doc.at(address+"|properties"), "line2") }, "event.data.shippingAddress.line2 is gone"},
+		{"an attribute of the envelope is gone", func(doc object) { delete(doc.at("properties"), "sequence") }, "event.sequence is gone"},
+		{"a member has another name", func(doc object) {
+			members := doc.at(data + "|properties")
 			members["number"] = members["orderNumber"]
 			delete(members, "orderNumber")
 		}, "event.data.orderNumber is gone"},
-		{"a member has another type", func(t *testing.T, doc map[string]any) {
-			at(t, doc, data+"|properties|totalAmount|properties|amount")["type"] = "number"
+		{"a member has another type", func(doc object) {
+			doc.at(data + "|properties|totalAmount|properties|amount")["type"] = "number"
 		}, "event.data.totalAmount.amount has another type"},
-		{"a member becomes null at times", func(t *testing.T, doc map[string]any) {
-			at(t, doc, data+"|properties|customerId")["type"] = []any{"string", "null"}
+		{"a member becomes null at times", func(doc object) {
+			doc.at(data + "|properties|customerId")["type"] = []any{"string", "null"}
 		}, "event.data.customerId has another type"},
-		{"a member is a list now", func(t *testing.T, doc map[string]any) {
-			members := at(t, doc, data+"|properties")
+		{"a member is a list now", func(doc object) {
+			members := doc.at(data + "|properties")
 			members["shippingAddress"] = map[string]any{"type": "array", "items": members["shippingAddress"]}
 		}, "event.data.shippingAddress has another type"},
-		{"an element of a list has another type", func(t *testing.T, doc map[string]any) {
-			at(t, doc, line+"|properties|quantity")["type"] = "string"
+		{"an element of a list has another type", func(doc object) {
+			doc.at(line + "|properties|quantity")["type"] = "string"
 		}, "event.data.lines[].quantity has another type"},
-		{"a member must be there", func(t *testing.T, doc map[string]any) {
-			at(t, doc, address)["required"] = append(at(t, doc, address)["required"].([]any), "region")
+		{"a member must be there", func(doc object) {
+			doc.at(address)["required"] = append(doc.at(address)["required"].([]any), "region")
 		}, "event.data.shippingAddress.region must be there"},
-		{"a new member must be there", func(t *testing.T, doc map[string]any) {
-			at(t, doc, data+"|properties")["channel"] = map[string]any{"type": "string"}
-			at(t, doc, data)["required"] = append(at(t, doc, data)["required"].([]any), "channel")
+		{"a new member must be there", func(doc object) {
+			doc.at(data + "|properties")["channel"] = map[string]any{"type": "string"}
+			doc.at(data)["required"] = append(doc.at(data)["required"].([]any), "channel")
 		}, "event.data.channel must be there"},
-		{"a member may be missing", func(t *testing.T, doc map[string]any) {
-			at(t, doc, data)["required"] = without(at(t, doc, data)["required"], "totalAmount")
+		{"a member may be missing", func(doc object) {
+			doc.at(data)["required"] = without(doc.at(data)["required"], "totalAmount")
 		}, "event.data.totalAmount may be missing"},
-		{"an enumeration is tighter", func(t *testing.T, doc map[string]any) {
-			status := at(t, doc, data+"|properties|status")
+		{"an enumeration is tighter", func(doc object) {
+			status := doc.at(data + "|properties|status")
 			status["enum"] = without(status["enum"], "Cancelled")
 		}, "event.data.status has another enum"},
-		{"an enumeration is wider", func(t *testing.T, doc map[string]any) {
-			status := at(t, doc, data+"|properties|status")
+		{"an enumeration is wider", func(doc object) {
+			status := doc.at(data + "|properties|status")
 			status["enum"] = append(status["enum"].([]any), "Lost")
 		}, "event.data.status has another enum"},
-		{"a text became an enumeration", func(t *testing.T, doc map[string]any) {
-			at(t, doc, data+"|properties|customerId")["enum"] = []any{"ada"}
+		{"a text became an enumeration", func(doc object) {
+			doc.at(data + "|properties|customerId")["enum"] = []any{"ada"}
 		}, "event.data.customerId has another enum"},
-		{"a pattern is tighter", func(t *testing.T, doc map[string]any) {
-			at(t, doc, address+"|properties|country")["pattern"] = "^US$"
+		{"a pattern is tighter", func(doc object) {
+			doc.at(address + "|properties|country")["pattern"] = "^US$"
 		}, "event.data.shippingAddress.country has another pattern"},
-		{"a format is gone", func(t *testing.T, doc map[string]any) { delete(at(t, doc, data+"|properties|createdAt"), "format") }, "event.data.createdAt has another format"},
-		{"a text is shorter", func(t *testing.T, doc map[string]any) {
-			at(t, doc, address+"|properties|city")["maxLength"] = 10
+		{"a format is gone", func(doc object) { delete(doc.at(data+"|properties|createdAt"), "format") }, "event.data.createdAt has another format"},
+		{"a text is shorter", func(doc object) {
+			doc.at(address + "|properties|city")["maxLength"] = 10
 		}, "event.data.shippingAddress.city has another maxLength"},
-		{"unknown members are refused", func(t *testing.T, doc map[string]any) {
-			at(t, doc, data)["additionalProperties"] = false
+		{"unknown members are refused", func(doc object) {
+			doc.at(data)["additionalProperties"] = false
 		}, "event.data has another additionalProperties"},
-		{"a word that this rule doesn't know", func(t *testing.T, doc map[string]any) {
-			at(t, doc, data)["minProperties"] = 20
+		{"a word that this rule doesn't know", func(doc object) {
+			doc.at(data)["minProperties"] = 20
 		}, "event.data has another minProperties"},
 
-		{"a new member that may be missing", func(t *testing.T, doc map[string]any) {
-			at(t, doc, data+"|properties")["channel"] = map[string]any{"type": "string", "enum": []any{"web", "shop"}}
+		{"a new member that may be missing", func(doc object) {
+			doc.at(data + "|properties")["channel"] = map[string]any{"type": "string", "enum": []any{"web", "shop"}}
 		}, ""},
-		{"a new member of a list's element", func(t *testing.T, doc map[string]any) {
-			at(t, doc, line+"|properties")["gift"] = map[string]any{"type": "boolean"}
+		{"a new member of a list's element", func(doc object) {
+			doc.at(line + "|properties")["gift"] = map[string]any{"type": "boolean"}
 		}, ""},
-		{"a new attribute of the envelope", func(t *testing.T, doc map[string]any) {
-			at(t, doc, "properties")["tracestate"] = map[string]any{"type": "string"}
+		{"a new attribute of the envelope", func(doc object) {
+			doc.at("properties")["tracestate"] = map[string]any{"type": "string"}
 		}, ""},
-		{"other words, in another order", func(t *testing.T, doc map[string]any) {
-			at(t, doc, data)["description"] = "An order."
-			at(t, doc, data+"|properties|orderNumber")["examples"] = []any{"other"}
-			required := at(t, doc, data)["required"].([]any)
+		{"other words, in another order", func(doc object) {
+			doc.at(data)["description"] = "An order."
+			doc.at(data + "|properties|orderNumber")["examples"] = []any{"other"}
+			required := doc.at(data)["required"].([]any)
 			slices.Reverse(required)
 		}, ""},
-		{"the same under another name", func(t *testing.T, doc map[string]any) {
-			all := at(t, doc, "$defs")
+		{"the same under another name", func(doc object) {
+			all := doc.at("$defs")
 			all["OrderLine"] = all["Line"]
 			delete(all, "Line")
-			at(t, doc, data+"|properties|lines|items")["$ref"] = "#/$defs/OrderLine"
+			doc.at(data + "|properties|lines|items")["$ref"] = "#/$defs/OrderLine"
 		}, ""},
 	} {
 		t.Run(e.name, func(t *testing.T) {

@@ -13,15 +13,19 @@ import (
 	"github.com/company/order-catalog-service/tests/contracts"
 )
 
-// at is the object at a path of members, as /paths/~1orders has it in a JSON pointer, but with | between.
-func at(t *testing.T, doc map[string]any, path string) map[string]any {
-	t.Helper()
+// object is a document, or a part of one.
+type object map[string]any
+
+// at is the object at a path of members, with | between them. A path that isn't there any more is a test to mend.
+func (o object) at(path string) object {
 	for _, name := range strings.Split(path, "|") {
-		next, ok := doc[name].(map[string]any)
-		require.True(t, ok, "there is no %s in %s any more: mend the test", name, path)
-		doc = next
+		next, ok := o[name].(map[string]any)
+		if !ok {
+			panic("there is no " + name + " in " + path + " any more: mend the test")
+		}
+		o = next
 	}
-	return doc
+	return o
 }
 
 func without(list any, gone string) []any {
@@ -36,16 +40,16 @@ func without(list any, gone string) []any {
 
 type edit struct {
 	name string
-	edit func(t *testing.T, doc map[string]any)
+	edit func(doc object)
 	says string // in what is reported; empty: it is no break
 }
 
 // edited is a document with one edit made.
 func edited(t *testing.T, document []byte, e edit) []byte {
 	t.Helper()
-	var doc map[string]any
+	var doc object
 	require.NoError(t, json.Unmarshal(document, &doc))
-	e.edit(t, doc)
+	e.edit(doc)
 	out, err := json.Marshal(doc)
 	require.NoError(t, err)
 	return out
@@ -65,102 +69,102 @@ func TestEveryBreakOfTheDocumentIsSeen(t *testing.T) {
 	t.Parallel()
 	whole, err := os.ReadFile("../../docs/released/openapi.json")
 	require.NoError(t, err)
-	document := edited(t, whole, edit{edit: func(t *testing.T, doc map[string]any) { // to be quick about it
-		maps.DeleteFunc(at(t, doc, "paths"), func(path string, _ any) bool { return !strings.HasPrefix(path, "/api/v1/orders") })
+	document := edited(t, whole, edit{edit: func(doc object) { // to be quick about it
+		maps.DeleteFunc(doc.at("paths"), func(path string, _ any) bool { return !strings.HasPrefix(path, "/api/v1/orders") })
 	}})
 	for _, e := range []edit{
-		{"an operation is gone", func(t *testing.T, doc map[string]any) { delete(at(t, doc, orders), "get") }, "api-removed-without-deprecation"},
-		{"a path is gone", func(t *testing.T, doc map[string]any) { delete(at(t, doc, "paths"), "/api/v1/orders") }, "api-path-removed-without-deprecation"},
-		{"an operation has another path", func(t *testing.T, doc map[string]any) {
-			paths := at(t, doc, "paths")
+		{"an operation is gone", func(doc object) { delete(doc.at(orders), "get") }, "api-removed-without-deprecation"},
+		{"a path is gone", func(doc object) { delete(doc.at("paths"), "/api/v1/orders") }, "api-path-removed-without-deprecation"},
+		{"an operation has another path", func(doc object) {
+			paths := doc.at("paths")
 			paths["/api/v1/purchases"] = paths["/api/v1/orders"]
 			delete(paths, "/api/v1/orders")
 		}, "api-path-removed-without-deprecation"},
-		{"a member of an answer is gone", func(t *testing.T, doc map[string]any) {
-			delete(at(t, doc, order+"|properties"), "orderNumber")
-			at(t, doc, order)["required"] = without(at(t, doc, order)["required"], "orderNumber")
+		{"a member of an answer is gone", func(doc object) {
+			delete(doc.at(order+"|properties"), "orderNumber")
+			doc.at(order)["required"] = without(doc.at(order)["required"], "orderNumber")
 		}, "response-required-property-removed"},
-		{"a member of an answer has another name", func(t *testing.T, doc map[string]any) {
-			members := at(t, doc, order+"|properties")
+		{"a member of an answer has another name", func(doc object) {
+			members := doc.at(order + "|properties")
 			members["number"] = members["orderNumber"]
 			delete(members, "orderNumber")
-			at(t, doc, order)["required"] = append(without(at(t, doc, order)["required"], "orderNumber"), "number")
+			doc.at(order)["required"] = append(without(doc.at(order)["required"], "orderNumber"), "number")
 		}, "response-required-property-removed"},
-		{"a member of an answer has another type", func(t *testing.T, doc map[string]any) {
-			at(t, doc, order+"|properties|orderNumber")["type"] = "integer"
+		{"a member of an answer has another type", func(doc object) {
+			doc.at(order + "|properties|orderNumber")["type"] = "integer"
 		}, "response-property-type-changed"},
-		{"a member of an answer may be missing", func(t *testing.T, doc map[string]any) {
-			at(t, doc, order)["required"] = without(at(t, doc, order)["required"], "orderNumber")
+		{"a member of an answer may be missing", func(doc object) {
+			doc.at(order)["required"] = without(doc.at(order)["required"], "orderNumber")
 		}, "response-property-became-optional"},
-		{"an answer says what it never said", func(t *testing.T, doc map[string]any) {
-			status := at(t, doc, order+"|properties|status")
+		{"an answer says what it never said", func(doc object) {
+			status := doc.at(order + "|properties|status")
 			status["enum"] = append(status["enum"].([]any), "Lost")
 		}, "response-property-enum-value-added"},
-		{"a body must have a new member", func(t *testing.T, doc map[string]any) {
-			at(t, doc, draft+"|properties")["channel"] = map[string]any{"type": "string"}
-			at(t, doc, draft)["required"] = append(at(t, doc, draft)["required"].([]any), "channel")
+		{"a body must have a new member", func(doc object) {
+			doc.at(draft + "|properties")["channel"] = map[string]any{"type": "string"}
+			doc.at(draft)["required"] = append(doc.at(draft)["required"].([]any), "channel")
 		}, "new-required-request-property"},
-		{"a member of a body isn't taken any more", func(t *testing.T, doc map[string]any) {
-			delete(at(t, doc, "components|schemas|DraftLine|properties"), "expectedUnitPrice")
+		{"a member of a body isn't taken any more", func(doc object) {
+			delete(doc.at("components|schemas|DraftLine|properties"), "expectedUnitPrice")
 		}, "request-property-removed"},
-		{"a member of a body has another type", func(t *testing.T, doc map[string]any) {
-			at(t, doc, "components|schemas|DraftLine|properties|quantity")["type"] = "string"
+		{"a member of a body has another type", func(doc object) {
+			doc.at("components|schemas|DraftLine|properties|quantity")["type"] = "string"
 		}, "request-property-type-changed"},
-		{"a number in a body has a lower bound", func(t *testing.T, doc map[string]any) {
-			at(t, doc, "components|schemas|DraftLine|properties|quantity")["maximum"] = 2
+		{"a number in a body has a lower bound", func(doc object) {
+			doc.at("components|schemas|DraftLine|properties|quantity")["maximum"] = 2
 		}, "request-property-max"},
-		{"a text in a body has another pattern", func(t *testing.T, doc map[string]any) {
-			at(t, doc, "components|schemas|Address|properties|country")["pattern"] = "^US$"
+		{"a text in a body has another pattern", func(doc object) {
+			doc.at("components|schemas|Address|properties|country")["pattern"] = "^US$"
 		}, "request-property-pattern-changed"},
-		{"a parameter is gone", func(t *testing.T, doc map[string]any) {
-			at(t, doc, readOrders)["parameters"] = at(t, doc, readOrders)["parameters"].([]any)[1:]
+		{"a parameter is gone", func(doc object) {
+			doc.at(readOrders)["parameters"] = doc.at(readOrders)["parameters"].([]any)[1:]
 		}, "request-parameter-removed"},
-		{"a parameter must be sent", func(t *testing.T, doc map[string]any) {
-			at(t, doc, readOrders)["parameters"] = append(at(t, doc, readOrders)["parameters"].([]any),
+		{"a parameter must be sent", func(doc object) {
+			doc.at(readOrders)["parameters"] = append(doc.at(readOrders)["parameters"].([]any),
 				map[string]any{"name": "tenant", "in": "query", "required": true, "schema": map[string]any{"type": "string"}})
 		}, "new-required-request-parameter"},
-		{"a status of success is gone", func(t *testing.T, doc map[string]any) {
-			answers := at(t, doc, placeOrder+"|responses")
+		{"a status of success is gone", func(doc object) {
+			answers := doc.at(placeOrder + "|responses")
 			answers["200"] = answers["201"]
 			delete(answers, "201")
 		}, "response-success-status-removed"},
-		{"an answer has another media type", func(t *testing.T, doc map[string]any) {
-			content := at(t, doc, placeOrder+"|responses|201|content")
+		{"an answer has another media type", func(doc object) {
+			content := doc.at(placeOrder + "|responses|201|content")
 			content["application/xml"] = content["application/json"]
 			delete(content, "application/json")
 		}, "response-media-type-removed"},
-		{"a header of an answer is gone", func(t *testing.T, doc map[string]any) {
-			delete(at(t, doc, placeOrder+"|responses|201|headers"), "Location")
+		{"a header of an answer is gone", func(doc object) {
+			delete(doc.at(placeOrder+"|responses|201|headers"), "Location")
 		}, "optional-response-header-removed"},
-		{"a member that an answer may lack is gone", func(t *testing.T, doc map[string]any) {
-			delete(at(t, doc, order+"|properties"), "cancelReason")
+		{"a member that an answer may lack is gone", func(doc object) {
+			delete(doc.at(order+"|properties"), "cancelReason")
 		}, "response-optional-property-removed"},
-		{"a parameter that isn't sent means something else", func(t *testing.T, doc map[string]any) {
-			for _, parameter := range at(t, doc, readOrders)["parameters"].([]any) {
+		{"a parameter that isn't sent means something else", func(doc object) {
+			for _, parameter := range doc.at(readOrders)["parameters"].([]any) {
 				if schema, ok := parameter.(map[string]any)["schema"].(map[string]any); ok && schema["default"] != nil {
 					schema["default"] = 1
 				}
 			}
 		}, "request-parameter-default-value-changed"},
 
-		{"a new operation", func(t *testing.T, doc map[string]any) {
-			at(t, doc, "paths")["/api/v1/things"] = map[string]any{"get": map[string]any{
+		{"a new operation", func(doc object) {
+			doc.at("paths")["/api/v1/things"] = map[string]any{"get": map[string]any{
 				"operationId": "list-things", "responses": map[string]any{"204": map[string]any{"description": "none"}},
 			}}
 		}, ""},
-		{"a new member of an answer", func(t *testing.T, doc map[string]any) {
-			at(t, doc, order+"|properties")["channel"] = map[string]any{"type": "string"}
+		{"a new member of an answer", func(doc object) {
+			doc.at(order + "|properties")["channel"] = map[string]any{"type": "string"}
 		}, ""},
-		{"a new member of a body that may be left out", func(t *testing.T, doc map[string]any) {
-			at(t, doc, draft+"|properties")["channel"] = map[string]any{"type": "string"}
+		{"a new member of a body that may be left out", func(doc object) {
+			doc.at(draft + "|properties")["channel"] = map[string]any{"type": "string"}
 		}, ""},
-		{"a new parameter that may be left out", func(t *testing.T, doc map[string]any) {
-			at(t, doc, readOrders)["parameters"] = append(at(t, doc, readOrders)["parameters"].([]any),
+		{"a new parameter that may be left out", func(doc object) {
+			doc.at(readOrders)["parameters"] = append(doc.at(readOrders)["parameters"].([]any),
 				map[string]any{"name": "channel", "in": "query", "schema": map[string]any{"type": "string"}})
 		}, ""},
-		{"an operation is deprecated", func(t *testing.T, doc map[string]any) { at(t, doc, readOrders)["deprecated"] = true }, ""},
-		{"other words", func(t *testing.T, doc map[string]any) { at(t, doc, readOrders)["description"] = "Lists." }, ""},
-		{"an event is gone, which is for the other rule", func(_ *testing.T, doc map[string]any) { delete(doc, "webhooks") }, ""},
+		{"an operation is deprecated", func(doc object) { doc.at(readOrders)["deprecated"] = true }, ""},
+		{"other words", func(doc object) { doc.at(readOrders)["description"] = "Lists." }, ""},
+		{"an event is gone, which is for the other rule", func(doc object) { delete(doc, "webhooks") }, ""},
 	} {
 		t.Run(e.name, func(t *testing.T) {
 			t.Parallel()

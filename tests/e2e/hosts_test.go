@@ -74,7 +74,7 @@ func TestTheHandlerOutlivesAKilledHost(t *testing.T) {
 	clients.some(ctx, t)
 	assert.GreaterOrEqual(t, clients.leave(ctx, t), 1, "commits whose answer was lost")
 	// It lives until it says something: nobody reads its standard output any more.
-	t.Logf("asking for the orphan in the end: %v", syscall.Kill(first.handler.pid, 0))
+	t.Logf("asking for the orphan at the end: %v", syscall.Kill(first.handler.pid, 0))
 }
 
 // TestFunctionTimeoutUnderLoad: an invocation takes longer than the host allows, and the handler is killed with all that

@@ -37,7 +37,7 @@ type shop struct {
 }
 
 // setUp makes what a state says there is, for a customer of its own, and tells its ids.
-func (s *shop) setUp(state func(t *testing.T, customer string) models.ProviderStateResponse) models.StateHandler {
+func (s *shop) setUp(state func(customer string) models.ProviderStateResponse) models.StateHandler {
 	return func(setup bool, _ models.ProviderState) (models.ProviderStateResponse, error) {
 		if !setup {
 			return nil, nil
@@ -45,7 +45,7 @@ func (s *shop) setUp(state func(t *testing.T, customer string) models.ProviderSt
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.customer = "customer-" + kit.Unique(s.t)
-		found := state(s.t, s.customer)
+		found := state(s.customer)
 		found["customerId"] = s.customer
 		return found, nil
 	}
@@ -53,24 +53,24 @@ func (s *shop) setUp(state func(t *testing.T, customer string) models.ProviderSt
 
 func (s *shop) states() models.StateHandlers {
 	stocked := func(units int) models.StateHandler {
-		return s.setUp(func(t *testing.T, _ string) models.ProviderStateResponse {
-			return models.ProviderStateResponse{"productId": s.world.Product(t, units).String()}
+		return s.setUp(func(string) models.ProviderStateResponse {
+			return models.ProviderStateResponse{"productId": s.world.Product(s.t, units).String()}
 		})
 	}
-	ordered := s.setUp(func(t *testing.T, customer string) models.ProviderStateResponse {
-		product := s.world.Product(t, 5).String()
-		placed, err := s.send(t.Context(), call{
-			method: http.MethodPost, path: "/api/v1/orders", token: s.world.token(t, customer), key: "storefront-again",
+	ordered := s.setUp(func(customer string) models.ProviderStateResponse {
+		product := s.world.Product(s.t, 5).String()
+		placed, err := s.send(s.t.Context(), call{
+			method: http.MethodPost, path: "/api/v1/orders", token: s.world.token(s.t, customer), key: "storefront-again",
 			body: draft(customer, map[string]int{product: 2}),
 		})
-		require.NoError(t, err)
-		require.Equal(t, http.StatusCreated, placed.status, "%s", placed.body)
-		return models.ProviderStateResponse{"productId": product, "orderId": member(t, placed, "id")}
+		require.NoError(s.t, err)
+		require.Equal(s.t, http.StatusCreated, placed.status, "%s", placed.body)
+		return models.ProviderStateResponse{"productId": product, "orderId": member(s.t, placed, "id")}
 	})
 	return models.StateHandlers{
-		"a catalog of several products": s.setUp(func(t *testing.T, _ string) models.ProviderStateResponse {
+		"a catalog of several products": s.setUp(func(string) models.ProviderStateResponse {
 			for range 3 {
-				s.world.Product(t, 1)
+				s.world.Product(s.t, 1)
 			}
 			return models.ProviderStateResponse{}
 		}),
@@ -103,6 +103,7 @@ func (s *shop) signIn(next http.Handler) http.Handler {
 func holds(request provider.VerifyRequest) bool {
 	request.Provider, request.DisableColoredOutput = "order-catalog", true
 	verify := testing.InternalTest{Name: "verify", F: func(t *testing.T) {
+		t.Helper()
 		_ = provider.NewVerifier().VerifyProvider(t, request) // it has failed t
 	}}
 	return testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{verify})

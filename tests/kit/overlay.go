@@ -24,7 +24,7 @@ func Overlay(t testing.TB, root string, patches []Patch, added map[string]string
 		if _, known := replace[file]; !known {
 			replace[file] = filepath.Join(dir, strconv.Itoa(len(replace))+".go")
 		}
-		require.NoError(t, os.WriteFile(replace[file], []byte(text), 0o600))
+		require.NoError(t, os.WriteFile(replace[file], []byte(text), 0o600)) //nolint:gosec // in the test's own folder
 	}
 	for name, text := range added {
 		file, err := filepath.Abs(filepath.Join(root, name))
@@ -38,7 +38,7 @@ func Overlay(t testing.TB, root string, patches []Patch, added map[string]string
 		if done, ok := replace[file]; ok {
 			from = done
 		}
-		raw, err := os.ReadFile(from)
+		raw, err := os.ReadFile(from) //nolint:gosec // a source of this repository
 		require.NoError(t, err)
 		require.Equal(t, 1, strings.Count(string(raw), p.From), "%s has changed: mend the patch of %q", p.File, p.From)
 		place(file, strings.Replace(string(raw), p.From, p.To, 1))

@@ -36,17 +36,20 @@ func TestRequestsAsObserved(t *testing.T) {
 		{"HTTP/1.0 is taken", "GET /api HTTP/1.0\r\nHost: x", []string{"HTTP/1.0 200 OK", `"Method":"GET"`}, nil},
 		{
 			"the client's trace goes through", "GET /api HTTP/1.1\r\nHost: x\r\ntraceparent: 00-1-2-01\r\ntracestate: a=b\r\nbaggage: c=d",
-			[]string{`"Traceparent":["00-1-2-01"]`, `"Tracestate":["a=b"]`, `"Baggage":["c=d"]`}, nil,
+			[]string{`"Traceparent":["00-1-2-01"]`, `"Tracestate":["a=b"]`, `"Baggage":["c=d"]`},
+			nil,
 		},
 		{"no trace is begun", "GET /api HTTP/1.1\r\nHost: x", nil, []string{"Traceparent", "Request-Id"}},
 		{"an Upgrade that is none is dropped", "GET /api HTTP/1.1\r\nHost: x\r\nUpgrade: h2c", []string{"200 OK"}, []string{`"Upgrade"`}},
 		{
 			"content headers go through, whatever they say", "POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Language: de\r\nContent-Disposition: inline\r\nContent-MD5: no\r\nContent-Type: ///\r\n\r\nx",
-			[]string{`"Content-Language":["de"]`, `"Content-Disposition":["inline"]`, `"Content-Md5":["no"]`, `"Content-Type":["///"]`, `"Body":"x"`}, nil,
+			[]string{`"Content-Language":["de"]`, `"Content-Disposition":["inline"]`, `"Content-Md5":["no"]`, `"Content-Type":["///"]`, `"Body":"x"`},
+			nil,
 		},
 		{
 			"the host's name for the handler replaces the client's", "GET /api HTTP/1.1\r\nHost: shop.example",
-			[]string{`"Host":"127.0.0.1:`, `"X-Forwarded-Host":["shop.example"]`}, []string{`"Host":"shop.example`},
+			[]string{`"Host":"127.0.0.1:`, `"X-Forwarded-Host":["shop.example"]`},
+			[]string{`"Host":"shop.example`},
 		},
 		{"keys are nobody's business", "GET /api HTTP/1.1\r\nHost: x\r\nx-functions-key: k", []string{`"X-Functions-Key":["k"]`}, nil},
 		{"a POST without a body says so", "POST /api HTTP/1.1\r\nHost: x\r\nContent-Length: 0", []string{`"Length":0,"Chunked":false`}, nil},
@@ -124,30 +127,36 @@ func TestAnswersAsObserved(t *testing.T) {
 		{"the highest status", "HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", []string{"HTTP/1.1 999 "}, nil},
 		{
 			"two challenges stay two lines", "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n",
-			[]string{"Www-Authenticate: Bearer\r\nWww-Authenticate: Basic\r\n"}, nil,
+			[]string{"Www-Authenticate: Bearer\r\nWww-Authenticate: Basic\r\n"},
+			nil,
 		},
 		{"Retry-After stays", "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n", []string{"HTTP/1.1 503 ", "Retry-After: 3\r\n"}, nil},
 		{
 			"what is packed stays packed", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\n\x1f\x8b\x08\x00\xff",
-			[]string{"Content-Encoding: gzip\r\n", "Content-Length: 5\r\n", "\r\n\r\n\x1f\x8b\x08\x00\xff"}, nil,
+			[]string{"Content-Encoding: gzip\r\n", "Content-Length: 5\r\n", "\r\n\r\n\x1f\x8b\x08\x00\xff"},
+			nil,
 		},
 		{
 			"a part of something", "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-1/9\r\nContent-Disposition: attachment\r\nLink: </x>; rel=\"next\"\r\nContent-Length: 2\r\n\r\nhi",
-			[]string{"HTTP/1.1 206 ", "Content-Range: bytes 0-1/9\r\n", "Content-Disposition: attachment\r\n", "Link: </x>; rel=\"next\"\r\n", "\r\n\r\nhi"}, nil,
+			[]string{"HTTP/1.1 206 ", "Content-Range: bytes 0-1/9\r\n", "Content-Disposition: attachment\r\n", "Link: </x>; rel=\"next\"\r\n", "\r\n\r\nhi"},
+			nil,
 		},
 		{
 			"chunks stay chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
-			[]string{"Transfer-Encoding: chunked\r\n", "\r\n2\r\nhi\r\n0\r\n\r\n"}, []string{"Content-Length"},
+			[]string{"Transfer-Encoding: chunked\r\n", "\r\n2\r\nhi\r\n0\r\n\r\n"},
+			[]string{"Content-Length"},
 		},
 		{
 			"a 304 keeps its tag", "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nCache-Control: no-cache\r\n\r\n",
-			[]string{"HTTP/1.1 304 ", "Etag: \"x\"\r\n", "Cache-Control: no-cache\r\n"}, nil,
+			[]string{"HTTP/1.1 304 ", "Etag: \"x\"\r\n", "Cache-Control: no-cache\r\n"},
+			nil,
 		},
 		{"an empty value is a value", "HTTP/1.1 200 OK\r\nX-Empty:\r\nContent-Length: 0\r\n\r\n", []string{"X-Empty: \r\n"}, nil},
 		{"lists aren't sorted", "HTTP/1.1 405 No\r\nAllow: PUT, GET\r\nContent-Length: 0\r\n\r\n", []string{"Allow: PUT, GET\r\n"}, nil},
 		{
 			"what is the connection's own ends here", "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=9\r\nUpgrade: x\r\nAlt-Svc: clear\r\nContent-Length: 0\r\n\r\n",
-			nil, []string{"Keep-Alive", "Upgrade", "Alt-Svc"},
+			nil,
+			[]string{"Keep-Alive", "Upgrade", "Alt-Svc"},
 		},
 	} {
 		back := f.raw(fmt.Sprintf("POST /answer HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(c.answer), c.answer))
