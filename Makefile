@@ -7,10 +7,10 @@ LOCAL := { test -x .local/bin/local || echo 'Building the local stack: the first
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench k6 soak drill package start token seed reset lint rules fmt fuzz vuln licences azure
+.PHONY: help run test contracts release-contracts check bench k6 soak drill package start token seed reset lint rules fmt fuzz vuln licences azure
 
 help: ## List these targets
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-17s %s\n", $$1, $$2}'
 
 run: ## Run the whole stack on this machine until Ctrl-C
 	@$(LOCAL) run
@@ -20,7 +20,16 @@ test: ## Run all tests against a throw-away PostgreSQL and Redis
 	@$(LOCAL) services -- go test -p 1 -race -shuffle=on -timeout 20m ./...
 	@go test -count=1 -run '^TestNoDocumentKillsTheProcess$$' ./functions/graphql/engine
 
-check: ## What CI runs: format, vet, lint, vulnerabilities, tidy, tests, fuzz targets, package
+# With -race like the tests, so that nothing is compiled twice.
+contracts: ## Hold what a storefront and a webhook receiver rely on against the service; UPDATE=1 writes their contracts anew
+	@$(LOCAL) services -- env UPDATE='$(UPDATE)' tests/contracts/pact/run.sh go test -p 1 -race -count=1 -tags contracts \
+		-run '^(TestStorefront|TestReceiver|TestPact.*)$$' ./tests/contracts/pact ./tests/e2e
+
+release-contracts: ## At a release: write down in docs/released what clients may rely on from now on
+	RELEASE_CONTRACTS=1 go test -count=1 -run '^TestNothingThatWasReleasedBreaks$$' ./handler
+	file=functions/graphql/testdata/released.graphql; { sed -n 1,2p $$file; sed 1,2d functions/graphql/schema.graphql; } >$$file.new && mv $$file.new $$file
+
+check: ## What CI runs: format, vet, lint, vulnerabilities, tidy, tests, contracts, fuzz targets, package
 	@files=$$(gofmt -l $$(git ls-files '*.go')) && test -z "$$files" || { echo "not formatted (make fmt mends it): $$files"; exit 1; }
 	go mod tidy -diff
 	go vet ./...
@@ -28,6 +37,7 @@ check: ## What CI runs: format, vet, lint, vulnerabilities, tidy, tests, fuzz ta
 	$(MAKE) vuln
 	$(MAKE) rules
 	$(MAKE) test
+	$(MAKE) contracts
 	$(MAKE) fuzz
 	$(MAKE) package
 

@@ -1,18 +1,16 @@
 package chaos
 
 import (
-	"encoding/json"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
+
+	"github.com/company/order-catalog-service/tests/kit"
 )
 
-// patch is a change of one source file: from must be in it exactly once.
+// patch is a kit.Patch.
 type patch struct{ file, from, to string }
 
 // TestTheCheckerFindsABrokenService takes one safeguard at a time out of the service, and the soak must find the promise
@@ -63,27 +61,12 @@ func TestTheCheckerFindsABrokenService(t *testing.T) {
 	}
 }
 
-// overlay writes patched copies of source files, and the file that tells the compiler of them.
+// overlay is the file that tells the compiler of the patches.
 func overlay(t *testing.T, patches []patch) string {
 	t.Helper()
-	dir := t.TempDir()
-	replace := map[string]string{}
-	for i, p := range patches {
-		file, err := filepath.Abs(filepath.Join("../..", p.file))
-		require.NoError(t, err)
-		from := file
-		if done, ok := replace[file]; ok {
-			from = done
-		}
-		raw, err := os.ReadFile(from)
-		require.NoError(t, err)
-		require.Equal(t, 1, strings.Count(string(raw), p.from), "%s has changed: mend the patch", p.file)
-		replace[file] = filepath.Join(dir, string(rune('a'+i))+".go")
-		require.NoError(t, os.WriteFile(replace[file], []byte(strings.Replace(string(raw), p.from, p.to, 1)), 0o600))
+	var list []kit.Patch
+	for _, p := range patches {
+		list = append(list, kit.Patch{File: p.file, From: p.from, To: p.to})
 	}
-	raw, err := json.Marshal(map[string]any{"Replace": replace})
-	require.NoError(t, err)
-	name := filepath.Join(dir, "overlay.json")
-	require.NoError(t, os.WriteFile(name, raw, 0o600))
-	return name
+	return kit.Overlay(t, "../..", list, nil)
 }

@@ -75,9 +75,33 @@ func TestSchemaIsItsSource(t *testing.T) {
 	assert.Empty(t, found.Breaking, "a client of the released schema breaks; deprecate first, see docs/graphql.md")
 	assert.Equal(t, []string{"Cart has no clientMutationId", "Cart has no userErrors"}, found.Relay)
 
-	broken := strings.Replace(string(released), "type PageInfo {", "type PageInfo {\n  gone: Int", 1)
-	found = jsgraphql.Check(t, s.graphql(t, "customer-1"), string(source), broken)
-	assert.Equal(t, []string{"FIELD_REMOVED: PageInfo.gone was removed."}, found.Breaking)
+	// Each of these edits is one that a client of the released schema notices, and the last three are none.
+	edited, breaking := string(released), []string{}
+	for _, e := range []struct{ from, to, says string }{
+		{"  orderNumber: String!\n", "", "FIELD_REMOVED: Order.orderNumber was removed."},
+		{"  isAvailable: Boolean!\n", "  available: Boolean!\n", "FIELD_REMOVED: Product.isAvailable was removed."},
+		{"  quantity: Int!\n  unitPrice: Money!\n  lineTotal: Money!", "  quantity: String!\n  unitPrice: Money!\n  lineTotal: Money!", "FIELD_CHANGED_KIND: OrderLine.quantity changed type from Int! to String!."},
+		{"  city: String!\n  region: String\n  postalCode: String!\n  \"\"\"", "  city: String\n  region: String\n  postalCode: String!\n  \"\"\"", "FIELD_CHANGED_KIND: Address.city changed type from String! to String."},
+		{"  SOLD_OUT\n}\n\ntype Product", "}\n\ntype Product", "VALUE_REMOVED_FROM_ENUM: SOLD_OUT was removed from enum type StockState."},
+		{"  order(id: ID!)", "  order(id: ID!, tenant: ID!)", "REQUIRED_ARG_ADDED: A required arg tenant on Query.order was added."},
+		{"  cart(id: ID!)", "  cart(cartId: ID!)", "ARG_REMOVED: Query.cart arg id was removed."},
+		{"input ProductFilter {", "input ProductFilter {\n  tenant: ID!", "REQUIRED_INPUT_FIELD_ADDED: A required field tenant on input type ProductFilter was added."},
+		{"type Cart implements Node {", "type Cart {", "IMPLEMENTED_INTERFACE_REMOVED: Cart no longer implements interface Node."},
+
+		{"type Money {", "type Money {\n  formatted: String", ""},
+		{"  node(id: ID!)", "  node(id: ID!, locale: String)", ""},
+		{"type OrderEdge {", "\"\"\"One of them.\"\"\"\ntype OrderEdge {", ""},
+	} {
+		require.Equal(t, 1, strings.Count(edited, e.from), "mend the edit of %q", e.from)
+		if edited = strings.Replace(edited, e.from, e.to, 1); e.says != "" {
+			breaking = append(breaking, e.says)
+		}
+	}
+	found = jsgraphql.Check(t, s.graphql(t, "customer-1"), edited, string(released))
+	for _, says := range breaking {
+		assert.Contains(t, found.Breaking, says)
+	}
+	assert.Len(t, found.Breaking, len(breaking)+1, "the new argument of cart is required: %v", found.Breaking)
 }
 
 // A client of npm walks all pages forward and backward, by hashes that it registers, over GET and the host.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,7 +26,12 @@ import (
 // scriptRoot is the staged app that all tests run.
 var scriptRoot string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if text := os.Getenv(beHost); text != "" {
+		hostAlone(text)
+	}
+	os.Exit(run(m))
+}
 
 // run stages the handler once; it returns instead of exiting so that nothing stays behind.
 func run(m *testing.M) int {
@@ -55,6 +61,7 @@ type world struct {
 	issuer *issuer.Issuer
 	broker *kit.Broker
 	heard  io.Writer // hears all that hosts and handlers say, when it isn't nil
+	addr   string    // where hosts listen; "" is a free port
 }
 
 func newWorld(t *testing.T) *world {
@@ -69,6 +76,14 @@ func newWorld(t *testing.T) *world {
 type service struct {
 	*host.Host
 	world *world
+	at    string // its address, where that isn't the host's to say
+}
+
+func (s *service) address() string {
+	if s.at != "" {
+		return s.at
+	}
+	return s.Addr()
 }
 
 // start runs one more host on the world. databaseURL is how its handler reaches the database, settings is more of its
@@ -81,8 +96,6 @@ func (w *world) start(t *testing.T, databaseURL string, limits host.Limits, sett
 // startAt is start for another staged app.
 func (w *world) startAt(t *testing.T, scriptRoot, databaseURL string, limits host.Limits, settings ...string) *service {
 	t.Helper()
-	redis := os.Getenv("TEST_REDIS_URL")
-	require.NotEmpty(t, redis, "TEST_REDIS_URL is not set: run `make test`")
 	logger := slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if w.heard != nil {
 		logger = slog.New(slog.NewTextHandler(w.heard, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -95,19 +108,8 @@ func (w *world) startAt(t *testing.T, scriptRoot, databaseURL string, limits hos
 		_ = messages.Close(ctx)
 	})
 	h, err := host.Load(host.Options{
-		ScriptRoot: scriptRoot, Addr: "127.0.0.1:0", StateDir: t.TempDir(), Limits: limits, Logger: logger, Pump: messages.Receive,
-		Env: append([]string{
-			"FUNCTIONS_WORKER_RUNTIME=custom", "AzureWebJobsDisableHomepage=true",
-			"DATABASE_URL=" + databaseURL, "MIGRATIONS_DATABASE_URL=" + w.OwnerURL, "REDIS_URL=" + redis,
-			"AUTH_ISSUER=" + w.issuer.URL(), "AUTH_AUDIENCE=" + issuer.Audience,
-			"SERVICEBUS_CONNECTION=" + w.broker.Connection,
-			"WEBHOOK_SECRET=a secret for the end-to-end tests only", "WEBHOOK_ALLOW_LOOPBACK=true",
-			// The machine may be slow with other tests: the edge shall not take that for overload.
-			"ADMISSION_TARGET=5s", "ADMISSION_WAIT=5s",
-			// A test has few customers, and each does the work of many.
-			"RATE_LIMIT_CHECKOUT=1000000/1m", "RATE_LIMIT_BROWSE=1000000/1m", "RATE_LIMIT_REST=1000000/1m",
-			"JWT_SIGNING_KEY=a key for the end-to-end tests only",
-		}, settings...),
+		ScriptRoot: scriptRoot, Addr: cmp.Or(w.addr, "127.0.0.1:0"), StateDir: t.TempDir(), Limits: limits, Logger: logger, Pump: messages.Receive,
+		Env: w.environment(t, databaseURL, settings...),
 	})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -119,6 +121,25 @@ func (w *world) startAt(t *testing.T, scriptRoot, databaseURL string, limits hos
 		_ = h.Stop(ctx) // what was cut off is the test's own doing
 	})
 	return &service{Host: h, world: w}
+}
+
+// environment is what a handler is run with; settings is more of it.
+func (w *world) environment(t *testing.T, databaseURL string, settings ...string) []string {
+	t.Helper()
+	redis := os.Getenv("TEST_REDIS_URL")
+	require.NotEmpty(t, redis, "TEST_REDIS_URL is not set: run `make test`")
+	return append([]string{
+		"FUNCTIONS_WORKER_RUNTIME=custom", "AzureWebJobsDisableHomepage=true",
+		"DATABASE_URL=" + databaseURL, "MIGRATIONS_DATABASE_URL=" + w.OwnerURL, "REDIS_URL=" + redis,
+		"AUTH_ISSUER=" + w.issuer.URL(), "AUTH_AUDIENCE=" + issuer.Audience,
+		"SERVICEBUS_CONNECTION=" + w.broker.Connection,
+		"WEBHOOK_SECRET=a secret for the end-to-end tests only", "WEBHOOK_ALLOW_LOOPBACK=true",
+		// The machine may be slow with other tests: the edge shall not take that for overload.
+		"ADMISSION_TARGET=5s", "ADMISSION_WAIT=5s",
+		// A test has few customers, and each does the work of many.
+		"RATE_LIMIT_CHECKOUT=1000000/1m", "RATE_LIMIT_BROWSE=1000000/1m", "RATE_LIMIT_REST=1000000/1m",
+		"JWT_SIGNING_KEY=a key for the end-to-end tests only",
+	}, settings...)
 }
 
 // testLog puts the host's lines, and through it the handler's, into the test's output.
@@ -140,6 +161,7 @@ func (w *world) token(t *testing.T, customer string) string {
 type call struct {
 	method, path, token, key string
 	prefer, ifMatch          string
+	correlation              string
 	body                     any
 }
 
@@ -159,7 +181,7 @@ func (s *service) request(ctx context.Context, c call) (*http.Request, error) {
 		}
 		body = bytes.NewReader(raw)
 	}
-	req, err := http.NewRequestWithContext(ctx, c.method, "http://"+s.Addr()+c.path, body)
+	req, err := http.NewRequestWithContext(ctx, c.method, "http://"+s.address()+c.path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +199,9 @@ func (s *service) request(ctx context.Context, c call) (*http.Request, error) {
 	}
 	if c.ifMatch != "" {
 		req.Header.Set("If-Match", c.ifMatch)
+	}
+	if c.correlation != "" {
+		req.Header.Set("X-Correlation-ID", c.correlation)
 	}
 	return req, nil
 }

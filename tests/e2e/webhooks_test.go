@@ -12,6 +12,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -132,6 +133,9 @@ func TestEveryEventReachesItsEndpoint(t *testing.T) {
 		var value any
 		require.NoError(t, json.Unmarshal(d.body, &value))
 		require.NoError(t, item.Post.RequestBody.Value.Content.Get("application/json").Schema.Value.VisitJSON(value), "%s", d.body)
+		released, err := jsonschema.NewCompiler().Compile("../../docs/released/events/" + event.Type + ".json")
+		require.NoError(t, err)
+		require.NoError(t, released.Validate(value), "who goes by the released schema takes it: %s", d.body)
 		if event.Type == "order.created.v1" {
 			assert.JSONEq(t, string(placed.body), string(event.Data))
 			t.Logf("from the 201 to the receiver: %s", d.at.Sub(answered))

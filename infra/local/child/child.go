@@ -21,7 +21,7 @@ type Process struct {
 }
 
 // Start starts cmd in a process group of its own, so that a Ctrl-C in the terminal reaches only us and we end the
-// children in order. dead is the signal the child gets when we die.
+// children in order. dead is the signal the child gets when we die; 0 leaves it behind.
 func Start(cmd *exec.Cmd, dead syscall.Signal) (*Process, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}

@@ -11,10 +11,12 @@
 //
 // On purpose:
 //   - The handler dies with this host even when the host gets SIGKILL (Linux; elsewhere it may be left an orphan,
-//     as under the real host everywhere). A developer's machine should not fill up with orphans that hold ports.
+//     as under the real host everywhere). A developer's machine should not fill up with orphans that hold ports; a
+//     test that wants one asks for it (Options.Orphans).
+//   - SIGTERM is for the program around this host to mind. The real host ignores it and goes on until SIGKILL.
 //   - A non-HTTP answer with an empty body fails at once and says that it would hang in Azure, instead of hanging.
-//   - No keys: functions must be anonymous, /admin answers without one. GET / without a function is 204, as with
-//     AzureWebJobsDisableHomepage; there is no homepage.
+//   - No keys: functions must be anonymous, /admin answers without one, /runtime/webhooks answers 401 to everybody.
+//     GET / without a function is 204, as with AzureWebJobsDisableHomepage; there is no homepage.
 //   - Whatever would be ignored or done differently here is refused at load. A failed Restart keeps the old app.
 //   - The handler's stdin is empty rather than the host's, and its process group its own: a terminal's Ctrl-C reaches
 //     the host alone, which then stops as the real host does on SIGINT.
@@ -24,6 +26,6 @@
 //   - A response's reason phrase is the standard one for its status.
 //   - A path with a broken percent escape (/%zz) is refused with 400, where it should pass as /%25zz; the 400 and 431
 //     that net/http gives itself carry a line of text, and an absolute-form target of another host is accepted.
-//   - Header names arrive in their canonical case.
+//   - Header names arrive in their canonical case, and a 304 loses its Content-Type.
 //   - The 240 seconds without activity bound the wait for an answer's header only, not the pauses in its body.
 package host

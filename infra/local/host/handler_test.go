@@ -8,8 +8,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 )
 
@@ -30,8 +33,24 @@ func beHandler() {
 			time.Sleep(2 * time.Millisecond)
 		}
 	}
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	go func() { note("signal %s", <-asked) }()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", echo)
+	mux.HandleFunc("/drip", func(w http.ResponseWriter, r *http.Request) {
+		piece := make([]byte, 100)
+		for {
+			n, err := r.Body.Read(piece)
+			if n > 0 {
+				note("drip %s", piece[:n])
+			}
+			if err != nil {
+				break
+			}
+		}
+		echo(w, r)
+	})
 	mux.HandleFunc("/exit/{code}", func(_ http.ResponseWriter, r *http.Request) {
 		note("exit %s", r.Header.Get("X-Ms-Invocation-Id"))
 		exit(r.PathValue("code"))
@@ -120,7 +139,12 @@ func beHandler() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(4)
 	}
+	var first sync.Once
 	all := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		first.Do(func() {
+			probe, _ := json.Marshal(describe(r, ""))
+			_ = os.WriteFile(os.Getenv("NOTES")+".probe", probe, 0o600)
+		})
 		if strings.HasPrefix(r.RequestURI, "/api") { // a ServeMux would redirect odd paths
 			echo(w, r)
 			return

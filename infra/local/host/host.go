@@ -23,6 +23,7 @@ type Options struct {
 	StateDir   string       // where timers keep their status between runs
 	Logger     *slog.Logger // the host's lines and the handler's; each carries its category
 	Pump       Pump         // needed when a function has a Service Bus trigger
+	Orphans    bool         // leave the handler behind when this process is killed, as the real host does
 	Limits     Limits
 }
 
@@ -177,6 +178,14 @@ func (h *Host) HandlerPID() int {
 		return p.cmd.Process.Pid
 	}
 	return 0
+}
+
+// HandlerAddr is where the handler is to listen, "" before the host has chosen.
+func (h *Host) HandlerAddr() string {
+	if j := h.job.Load(); j != nil {
+		return j.addr
+	}
+	return ""
 }
 
 // Wait returns when nothing of the host is left: nil after Stop, else why it ended by itself.

@@ -38,7 +38,10 @@ func TestTargetArrivesAsSeen(t *testing.T) {
 		{"/api?u=&v", "/api?u=&v"},
 		{"/api?q=[1]&p={x}", "/api?q=[1]&p=%7Bx%7D"},
 		{"/api?q=%zz;x", "/api?q=%zz;x"},
-		{"/api/x?", "/api/x"},
+		{"/api/x?", "/api/x?"},
+		{"/api", "/api"},
+		{"/api/", "/api/"},
+		{"/API/PRODUCTS/1", "/API/PRODUCTS/1"},
 		{"/api/PRODUCTS/1?x={", "/api/PRODUCTS/1?x=%7B"},
 	} {
 		back := f.raw("GET " + c[0] + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

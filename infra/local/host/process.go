@@ -58,7 +58,11 @@ func startProcess(ctx context.Context, h *handler) (*process, error) {
 	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
 	p.cmd.WaitDelay = time.Second // for grandchildren that hold the pipes open
 
-	running, err := child.Start(p.cmd, syscall.SIGKILL)
+	whenWeDie := syscall.SIGKILL
+	if h.job.host.options.Orphans {
+		whenWeDie = 0 // nothing
+	}
+	running, err := child.Start(p.cmd, whenWeDie)
 	if err != nil {
 		return nil, fmt.Errorf("the handler: %w", err)
 	}

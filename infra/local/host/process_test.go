@@ -392,7 +392,9 @@ func TestRestart(t *testing.T) {
 
 // beHost runs a host in a process of its own, which the test below kills.
 func beHost() {
-	h, err := Load(Options{ScriptRoot: os.Getenv("ROOT"), Addr: "127.0.0.1:0", Env: []string{"BE=handler", "NOTES=" + os.Getenv("NOTES")}})
+	h, err := Load(Options{
+		ScriptRoot: os.Getenv("ROOT"), Addr: "127.0.0.1:0", Env: []string{"BE=handler", "NOTES=" + os.Getenv("NOTES")}, Orphans: os.Getenv("ORPHANS") != "",
+	})
 	if err == nil {
 		err = h.Start(context.Background())
 	}
@@ -408,17 +410,24 @@ func TestHandlerDiesWithTheHost(t *testing.T) {
 	}
 	f, err := load(t, setup{})
 	require.NoError(t, err)
+	pid := killedHost(t, f)
+	eventually(t, func() bool { return !alive(pid) || zombie(pid) })
+}
+
+// killedHost runs a host in a process of its own, kills it when its handler is ready, and returns the handler.
+func killedHost(t *testing.T, f *fixture, env ...string) (handler int) {
+	t.Helper()
 	binary, err := os.Executable()
 	require.NoError(t, err)
 	host := exec.CommandContext(t.Context(), binary)
-	host.Env = []string{"BE=host", "ROOT=" + filepath.Join(f.dir, "app"), "NOTES=" + filepath.Join(f.dir, "notes")}
+	host.Env = append([]string{"BE=host", "ROOT=" + filepath.Join(f.dir, "app"), "NOTES=" + filepath.Join(f.dir, "notes")}, env...)
 	require.NoError(t, host.Start())
-	eventually(t, func() bool { return len(f.starts()) == 1 })
-	pid := f.starts()[0]
-	require.True(t, alive(pid))
+	eventually(t, func() bool { _, err := os.Stat(filepath.Join(f.dir, "notes.probe")); return err == nil })
+	handler = f.starts()[0]
+	require.True(t, alive(handler))
 	require.NoError(t, host.Process.Kill())
 	require.Error(t, host.Wait())
-	eventually(t, func() bool { return !alive(pid) || zombie(pid) })
+	return handler
 }
 
 // zombie tells a process that is dead and that nobody has buried yet (a container's init may not bother).

@@ -30,7 +30,7 @@ func newProxy(j *job) *httputil.ReverseProxy {
 func (j *job) rewrite(pr *httputil.ProxyRequest) {
 	in, out := invocationOf(pr.In.Context()), pr.Out
 	out.Host = "" // 127.0.0.1 and the port, as in the URL
-	out.URL = &url.URL{Scheme: "http", Host: j.addr, Opaque: in.path, RawQuery: encodeQuery(pr.In.URL.RawQuery)}
+	out.URL = &url.URL{Scheme: "http", Host: j.addr, Opaque: in.path, RawQuery: encodeQuery(pr.In.URL.RawQuery), ForceQuery: pr.In.URL.ForceQuery}
 	header := out.Header
 	for _, value := range pr.In.Header["Connection"] {
 		keepNamed(header, pr.In.Header, value)

@@ -92,6 +92,10 @@ func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if j.serveAdmin(w, r, path) {
 		return
 	}
+	if hasPrefixFold(path, "/runtime/webhooks/") {
+		j.answer(w, http.StatusUnauthorized) // extensions' own endpoints: nobody has their key
+		return
+	}
 	f := j.match(r.Method, path)
 	switch {
 	case f == nil && path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
@@ -138,6 +142,10 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
+}
+
+func hasPrefixFold(path, prefix string) bool {
+	return len(path) >= len(prefix) && strings.EqualFold(path[:len(prefix)], prefix)
 }
 
 // match finds the first function, by name, whose route and methods fit.
@@ -188,6 +196,11 @@ func (j *job) serveFunction(w http.ResponseWriter, r *http.Request, in *invocati
 	defer cancel(nil)
 	defer j.bound(in, cancel)()
 	if _, err := j.handler.await(ctx, in); err != nil {
+		if errors.Is(err, ErrCrashed) {
+			// The host goes down under who waited for a handler that never came: the connection ends without an answer.
+			j.logFailure(in, err)
+			panic(http.ErrAbortHandler)
+		}
 		j.failed(w, in, err)
 		return
 	}
@@ -223,7 +236,7 @@ func (j *job) logFailure(in *invocation, err error) {
 // serveAdmin answers the pages of the host that a local user or a probe may want. What it doesn't know may still
 // belong to a function.
 func (j *job) serveAdmin(w http.ResponseWriter, r *http.Request, path string) bool {
-	if len(path) < len("/admin/") || !strings.EqualFold(path[:len("/admin/")], "/admin/") {
+	if !hasPrefixFold(path, "/admin/") {
 		return false
 	}
 	get, post := r.Method == http.MethodGet, r.Method == http.MethodPost

@@ -52,9 +52,12 @@ type HTTPTrigger struct {
 	Methods []string        // upper case; empty: every method
 }
 
-// Takes tells whether the function is for the method.
+// methods are those that the host knows.
+var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+// Takes tells whether the function is for the method. What the host doesn't know (TRACE, CONNECT, QUERY) is for none.
 func (t *HTTPTrigger) Takes(method string) bool {
-	return len(t.Methods) == 0 || slices.Contains(t.Methods, method)
+	return slices.Contains(methods, method) && (len(t.Methods) == 0 || slices.Contains(t.Methods, method))
 }
 
 // TimerTrigger is a schedule.
