@@ -32,10 +32,9 @@ import (
 // drill is a fault made on purpose, and the runbook that is followed against it.
 type drill struct {
 	runbook, fault string
-	alerts         []string                   // that must fire
-	harm           func(*theatre) func()      // makes the fault; the result mends it, as the runbook says
-	mended         string                     // what the mending was, for the report
-	after          func(*testing.T, *theatre) // looks whether it is over by the runbook's own words
+	alerts         []string              // that must fire
+	harm           func(*theatre) func() // makes the fault; the result mends it, as the runbook says
+	mended         string                // what the mending was, for the report
 }
 
 // theatre is a stack under load that a Prometheus looks at.
@@ -69,7 +68,7 @@ func TestTheRunbooksAreFollowed(t *testing.T) {
 		t.Run(d.runbook, func(t *testing.T) { th.follow(t, d) })
 	}
 	if name := os.Getenv("DRILL_OUT"); name != "" {
-		require.NoError(t, os.WriteFile(name, []byte(th.header()+th.report.String()), 0o644)) //nolint:gosec // for everybody
+		require.NoError(t, os.WriteFile(name, []byte(th.header()+th.report.String()), 0o644))
 	}
 }
 
@@ -136,6 +135,7 @@ func drills() []drill {
 
 // follow is one drill, from the fault to the end of its alerts.
 func (th *theatre) follow(t *testing.T, d drill) {
+	t.Helper()
 	const limit = 4 * time.Minute
 	raw, err := os.ReadFile("../../docs/runbooks/" + d.runbook + ".md")
 	require.NoError(t, err)

@@ -71,7 +71,7 @@ func asks(t *testing.T, shown map[string][]string, where, query string) {
 	t.Helper()
 	var all []string
 	asked := 0
-	query = strings.NewReplacer("histogram_quantile", "", "$__rate_interval", "5m").Replace(query)
+	query = strings.NewReplacer("histogram_quantile", "", "max_over_time", "", "$__rate_interval", "5m").Replace(query)
 	for _, m := range selector.FindAllStringSubmatch(query, -1) {
 		asked++
 		labels, there := shown[m[1]]

@@ -50,13 +50,13 @@ func (w *worker) ask(p *persisted, customer, length int, value func([]byte) []by
 // register has the handler know a document's hash.
 func (s *stack) register(ctx context.Context, p *persisted) error {
 	body := `{"query":` + strconv.Quote(p.text) + `,` + p.before + p.value + p.after
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.address+"/graphql", bytes.NewReader([]byte(body)))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.address+"/graphql", bytes.NewReader([]byte(body))) //nolint:gosec // an address we started
 	if err != nil {
 		return fmt.Errorf("registering a document: %w", err)
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Authorization", "Bearer "+string(s.customers.token(0)))
-	res, err := http.DefaultClient.Do(r)
+	res, err := http.DefaultClient.Do(r) //nolint:gosec // an address we started
 	if err != nil {
 		return fmt.Errorf("registering a document: %w", err)
 	}
