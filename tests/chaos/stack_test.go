@@ -220,12 +220,19 @@ func (n *node) ready() bool {
 
 // database is a connection to the database as its owner, past all proxies.
 func (s *stack) database(ctx context.Context) (*pgx.Conn, error) {
-	return connect(ctx, s.postgres.URL(pgserver.Owner, pgserver.Database))
+	return connect(ctx, s.server().URL(pgserver.Owner, pgserver.Database))
+}
+
+// server is the PostgreSQL that there is now, for goroutines beside the one that kills and starts it.
+func (s *stack) server() *pgserver.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.postgres
 }
 
 // superuser is one that may change the server's settings.
 func (s *stack) superuser(ctx context.Context) (*pgx.Conn, error) {
-	return connect(ctx, s.postgres.SuperuserURL())
+	return connect(ctx, s.server().SuperuserURL())
 }
 
 func connect(ctx context.Context, address string) (*pgx.Conn, error) {
