@@ -81,6 +81,7 @@ const explained = `
 - **Tracing** compares three handlers, each on a database of its own: no collector, one that takes all, one that takes connections and hangs.
 - **The large database** has its orders spread over a day, with lines, keys, events and feed; rounds alternate with the small one.
 - **Processor time** is read from /proc for each process, and divided by the answers that were as they should be.
+  [performance.md](performance.md) has it by part of the handler, for orders and for GraphQL.
 
 `
 
