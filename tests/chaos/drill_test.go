@@ -165,17 +165,17 @@ func (th *theatre) follow(t *testing.T, d drill) {
 		time.Sleep(time.Second) // what the fault left behind, for the next drill to begin without it
 	}
 	after := th.answers(t, queries)
-	th.tell(d, seen, over, queries, before, during, after)
+	th.tell(d, string(raw), seen, over, queries, before, during, after)
 }
 
 // tell adds a drill to the report.
-func (th *theatre) tell(d drill, seen map[string]time.Duration, over time.Duration, queries []string, before, during, after map[string]string) {
+func (th *theatre) tell(d drill, page string, seen map[string]time.Duration, over time.Duration, queries []string, before, during, after map[string]string) {
 	w := &th.report
 	fmt.Fprintf(w, "\n## [%s](%s.md)\n\n**Fault.** %s.\n**Mended.** %s.\n\n", d.runbook, d.runbook, capital(d.fault), capital(d.mended))
 	names := slices.SortedFunc(maps.Keys(seen), func(a, b string) int { return int(seen[a] - seen[b]) })
 	for _, name := range names {
 		also := ""
-		if !slices.Contains(d.alerts, name) {
+		if !strings.Contains(page, name) {
 			also = " (another page's)"
 		}
 		fmt.Fprintf(w, "- %s%s fired %.0f s after the fault.\n", name, also, seen[name].Seconds())
