@@ -99,10 +99,11 @@ func TestCX17AKeptListShowsEveryChangeAtOnce(t *testing.T) {
 	change("cancel somebody's", cancel(first, boss))
 	change("place once more", place(second, ada))
 	change("confirm when due", func() kit.Reply {
-		time.Sleep(5 * time.Millisecond) // the order must be older than the limit, by the database's clock
-		n, err := first.orders.ConfirmDue(t.Context(), first.Pools.Background, time.Millisecond, 100)
-		require.NoError(t, err)
-		require.Equal(t, 1, n)
+		require.Eventually(t, func() bool { // as soon as the order is older than the limit, by the database's clock
+			n, err := first.orders.ConfirmDue(t.Context(), first.Pools.Background, time.Millisecond, 100)
+			require.NoError(t, err)
+			return n == 1
+		}, 10*time.Second, time.Millisecond)
 		return kit.Reply{}
 	})
 	change("a queued order is placed", func() kit.Reply {
@@ -263,7 +264,9 @@ func TestAKeptListAndAWriteThatRedisDidNotHearOf(t *testing.T) {
 	assert.Len(t, first.list(t, ada, ""), 2)
 	assert.Len(t, second.list(t, ada, ""), 2, "from the database")
 	require.NoError(t, first.Mini.Restart())
-	time.Sleep(1100 * time.Millisecond) // in which it is not asked
+	for _, s := range []*shop{first, second} {
+		require.Eventually(t, func() bool { return s.Redis.Ping(t.Context()).Err() == nil }, 10*time.Second, 10*time.Millisecond, "it is asked again")
+	}
 	require.Len(t, first.kept(), 1, "the old list is there again")
 	assert.Len(t, first.list(t, ada, ""), 2, "who has answered the write knows")
 	require.Eventually(t, func() bool { return len(second.list(t, ada, "")) == 1 }, 5*time.Second, 50*time.Millisecond,

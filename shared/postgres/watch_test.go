@@ -178,13 +178,19 @@ func TestACallersOwnTroubleOpensNothing(t *testing.T) {
 	for name, trouble := range map[string]func(t *testing.T, pools *postgres.Pools){
 		"a full pool": func(t *testing.T, pools *postgres.Pools) {
 			t.Helper()
-			var all sync.WaitGroup
+			var all, taken sync.WaitGroup
 			for range 4 {
-				all.Go(func() { assert.NoError(t, pools.Orders.Do(ctx, exec(ctx, "SELECT pg_sleep(4.8)"))) })
+				taken.Add(1)
+				all.Go(func() {
+					assert.NoError(t, pools.Orders.Do(ctx, func(conn *pgx.Conn) error {
+						taken.Done()
+						return exec(ctx, "SELECT pg_sleep(4.8)")(conn)
+					}))
+				})
 			}
 			for range 60 {
 				all.Go(func() {
-					time.Sleep(300 * time.Millisecond)
+					taken.Wait()
 					err := pools.Orders.Do(ctx, exec(ctx, "SELECT 1"))
 					assert.ErrorIs(t, err, postgres.ErrUnavailable)
 					assert.NotErrorIs(t, err, dependency.ErrOpen)

@@ -36,7 +36,7 @@ func as(t *testing.T, url string, login *sharedredis.Login) *redis.Client {
 	return client
 }
 
-// eventually pings until it works: a failure blows the fuse for a second.
+// eventually pings until it works: a failure opens the breaker for a second.
 func eventually(t *testing.T, client *redis.Client) {
 	t.Helper()
 	require.Eventually(t, func() bool { return sharedredis.Ping(t.Context(), client) == nil }, 10*time.Second, 50*time.Millisecond)

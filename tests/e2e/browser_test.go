@@ -124,6 +124,9 @@ func TestAnOperatorWorksWithThePage(t *testing.T) {
 	w.Exec(t, `INSERT INTO dead_letters (id, entity, sequence_number, message_id, subject, content_type, body, properties, reason, description, delivery_count)
 		VALUES ($1, 'webhook-deliveries', 1, 'letter-1', 'webhook.wake_up', 'application/json', '{"eventId":"00000000-0000-0000-0000-000000000000","endpointId":"00000000-0000-0000-0000-000000000001"}', '{}', 'MaxDeliveryCountExceeded', '<b>not</b> markup', 1000)`, uuid.Must(uuid.NewV7()))
 
+	w.Exec(t, `INSERT INTO dead_letters (id, entity, sequence_number, message_id, body, reason, delivery_count)
+		VALUES ($1, 'order-requests', 2, 'letter-2', 'this is no order', 'unreadable', 1)`, uuid.Must(uuid.NewV7()))
+
 	b.do(b.scheme("light"), chromedp.EmulateViewport(1280, 900), chromedp.Navigate("http://"+s.Addr()+"/ops"))
 	b.until(`location.pathname === '/ops/'`, "the page has one address")
 	b.picture("enter")
@@ -163,10 +166,20 @@ func TestAnOperatorWorksWithThePage(t *testing.T) {
 
 	// A dead letter, in which somebody wrote markup.
 	assert.Equal(t, "0", b.text(`document.querySelectorAll('#letter-rows b').length`), "shown as text")
+	b.button("Discard message letter-2")
+	b.until(`document.getElementById('ask').open && !document.getElementById('ask-why').hidden`, "it asks why")
+	b.picture("discard")
+	b.button("Discard")
+	assert.Equal(t, "true", b.text(`document.getElementById('ask').open`), "without a reason nothing is discarded")
+	b.do(chromedp.SendKeys("#ask-reason", "nobody can read it"))
+	b.button("Discard")
+	b.until(`document.querySelectorAll('#letter-rows tr').length === 1 && !document.querySelector('#letter-rows').textContent.includes('letter-2')`, "it was discarded")
+	assert.Equal(t, "nobody can read it", kit.One[string](t, w.Database, `SELECT details ->> 'reason' FROM audit_log WHERE action = 'dead_letter.discarded'`))
 	b.button("Send message letter-1 again")
+	assert.Equal(t, "true", b.text(`document.getElementById('ask-why').hidden`), "sending needs no reason")
 	b.button("Send again")
 	b.until(`document.querySelector('#letter-rows').textContent.includes('There are none')`, "it was sent")
-	assert.True(t, kit.One[bool](t, w.Database, `SELECT redriven_at IS NOT NULL FROM dead_letters`))
+	assert.True(t, kit.One[bool](t, w.Database, `SELECT redriven_at IS NOT NULL FROM dead_letters WHERE message_id = 'letter-1'`))
 
 	// A switch.
 	assert.Equal(t, http.StatusOK, status())
