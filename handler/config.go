@@ -79,6 +79,8 @@ type config struct {
 	AdmissionStart  int           `env:"ADMISSION_START" envDefault:"200"`
 	AdmissionTarget time.Duration `env:"ADMISSION_TARGET" envDefault:"100ms"`
 	AdmissionWait   time.Duration `env:"ADMISSION_WAIT" envDefault:"200ms"`
+	AdmissionHold   time.Duration `env:"ADMISSION_HOLD" envDefault:"1s"`
+	AdmissionHeld   int           `env:"ADMISSION_HELD" envDefault:"4000"`
 
 	RateLimitCheckout  string `env:"RATE_LIMIT_CHECKOUT" envDefault:"100/1m"`
 	RateLimitBrowse    string `env:"RATE_LIMIT_BROWSE" envDefault:"600/1m"`
@@ -137,6 +139,7 @@ func load(environment map[string]string) (config, error) {
 	check(c.AdmissionMin >= 4 && c.AdmissionMin <= c.AdmissionStart && c.AdmissionStart <= c.AdmissionMax,
 		"ADMISSION_MIN must be at least 4, ADMISSION_START not below it, and ADMISSION_MAX not below that")
 	check(c.AdmissionTarget > 0 && c.AdmissionWait > 0, "ADMISSION_TARGET and ADMISSION_WAIT must be longer than 0, as in 100ms")
+	check(c.AdmissionHold >= 0 && c.AdmissionHeld >= 0, "ADMISSION_HOLD (as in 1s) and ADMISSION_HELD can't be negative; 0 refuses at once")
 	check(c.RateLimitProcesses > 0, "RATE_LIMIT_PROCESSES must be at least 1")
 	for variable, text := range map[string]string{
 		"RATE_LIMIT_CHECKOUT": c.RateLimitCheckout, "RATE_LIMIT_BROWSE": c.RateLimitBrowse, "RATE_LIMIT_REST": c.RateLimitRest,

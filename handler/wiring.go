@@ -113,6 +113,7 @@ func wire(ctx context.Context, c config, access *access, seen *telemetry.Telemet
 	}
 	admission, err := resilience.New(resilience.Options{
 		Min: c.AdmissionMin, Max: c.AdmissionMax, Start: c.AdmissionStart, Target: c.AdmissionTarget, Budget: c.AdmissionWait,
+		Hold: c.AdmissionHold, Held: c.AdmissionHeld,
 	})
 	if err != nil {
 		return nil, err

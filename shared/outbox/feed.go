@@ -22,12 +22,13 @@ DELETE FROM outbox_sent WHERE ctid = ANY (ARRAY(
 RETURNING id`
 
 	// The counter's row stays locked until the commit, so no smaller number becomes visible after a larger one.
-	// The ids come as an argument, so that the planner knows how few they are and looks them up by index.
+	// The ids come as an argument, so that the planner knows how few they are and looks them up by index, and with their
+	// bounds, so that it looks on their days only.
 	numberSQL = `/* Feed.Number */
 WITH redriven AS (
     DELETE FROM outbox_parked WHERE sent_at IS NOT NULL RETURNING id, type, aggregate_id, sequence, payload
 ), happened AS (
-    SELECT id, type, aggregate_id, sequence, payload FROM outbox WHERE id = ANY ($1)
+    SELECT id, type, aggregate_id, sequence, payload FROM outbox WHERE id = ANY ($1) AND id BETWEEN $2 AND $3
     UNION ALL SELECT * FROM redriven
 ), counter AS (
     UPDATE feed_counter SET last = last + (SELECT count(*) FROM happened)
@@ -59,7 +60,8 @@ func (d *Drain) number(ctx context.Context) (n int64, held bool, err error) {
 		if err != nil {
 			return err
 		}
-		done, err := tx.Exec(ctx, numberSQL, ids)
+		least, greatest := bounds(ids)
+		done, err := tx.Exec(ctx, numberSQL, ids, least, greatest)
 		n = done.RowsAffected()
 		return err
 	})

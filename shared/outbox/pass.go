@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,10 +39,12 @@ FROM unnest($1::smallint[]) s CROSS JOIN LATERAL (
     SELECT * FROM outbox WHERE shard = s AND processed_at IS NULL ORDER BY aggregate_id, sequence LIMIT 100
 ) o ORDER BY o.shard, o.aggregate_id, o.sequence`
 
-	// COALESCE keeps the index of unsent events out of it: read by that, a backlog would be gone through in every pass.
+	// COALESCE keeps the index of unsent events out of it: read by that, a backlog would be gone through in every pass. The
+	// least and the greatest id spare it the other days, in each of which every id would be looked for.
 	markSQL = `/* Outbox.Mark */
 WITH sent AS (
-    UPDATE outbox SET processed_at = clock_timestamp() WHERE id = ANY ($1) AND COALESCE(processed_at, 'infinity') = 'infinity'
+    UPDATE outbox SET processed_at = clock_timestamp()
+    WHERE id = ANY ($1) AND id BETWEEN $2 AND $3 AND COALESCE(processed_at, 'infinity') = 'infinity'
     RETURNING aggregate_id, sequence, id, occurred_at
 ), unnumbered AS (
     INSERT INTO outbox_sent (aggregate_id, sequence, id) SELECT aggregate_id, sequence, id FROM sent
@@ -284,7 +287,8 @@ func settle(ctx context.Context, conn *pgx.Conn, v verdict) (latencies []float64
 		}
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(markSQL, fresh).QueryRow(func(r pgx.Row) error { return r.Scan(&latencies) })
+	least, greatest := bounds(fresh)
+	batch.Queue(markSQL, fresh, least, greatest).QueryRow(func(r pgx.Row) error { return r.Scan(&latencies) })
 	if len(released) > 0 {
 		batch.Queue(releasedSentSQL, released)
 	}
@@ -306,6 +310,19 @@ func settle(ctx context.Context, conn *pgx.Conn, v verdict) (latencies []float64
 		return nil, err
 	}
 	return latencies, nil
+}
+
+// bounds are the least and the greatest of ids, nil of none.
+func bounds(ids []uuid.UUID) (least, greatest *uuid.UUID) {
+	for i := range ids {
+		if least == nil || bytes.Compare(ids[i][:], least[:]) < 0 {
+			least = &ids[i]
+		}
+		if greatest == nil || bytes.Compare(ids[i][:], greatest[:]) > 0 {
+			greatest = &ids[i]
+		}
+	}
+	return least, greatest
 }
 
 // rollback ends a transaction that shall have no effect. A connection that can't do that is closed by its pool.

@@ -139,3 +139,65 @@ func TestGoodputAtThreeTimesTheCapacity(t *testing.T) {
 		})
 	}
 }
+
+// Refusals are work too: here one costs a fifth of what an order costs, as it does in the benchmark. The clients share connections,
+// and whoever finds none free for two seconds leaves.
+func refusing(t *testing.T, hold time.Duration) (good int) {
+	t.Helper()
+	const (
+		connections = 300
+		refusal     = service / 5
+	)
+	l, err := New(Options{Min: 16, Max: 1000, Start: 100, Target: target, Budget: budget, Hold: hold, Held: connections})
+	require.NoError(t, err)
+	var (
+		mu     sync.Mutex
+		wg     sync.WaitGroup
+		server = make(chan struct{}, workers)
+		free   = make(chan struct{}, connections)
+		start  = time.Now()
+	)
+	work := func(need time.Duration) {
+		server <- struct{}{}
+		time.Sleep(need)
+		<-server
+	}
+	request := func() {
+		leave := time.NewTimer(2 * time.Second)
+		defer leave.Stop()
+		select {
+		case free <- struct{}{}:
+			defer func() { <-free }()
+		case <-leave.C:
+			return
+		}
+		if l.TurnAway(t.Context(), Checkout) || l.Enter(t.Context(), Checkout) != nil {
+			work(refusal)
+			return
+		}
+		began := time.Now()
+		work(service)
+		l.Leave(Checkout, time.Since(began))
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(start) <= burst*time.Second {
+			good++
+		}
+	}
+	for range burst * burstLoad {
+		wg.Go(request)
+		time.Sleep(time.Second / time.Duration(burstLoad))
+	}
+	wg.Wait()
+	return good / burst
+}
+
+func TestRefusalsDontEatTheGoodput(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		kept, once := refusing(t, time.Second), refusing(t, 0)
+		t.Logf("%d/s of %d; when refusals are told at once %d/s", kept, capacity, once)
+		assert.GreaterOrEqual(t, kept, capacity*90/100)
+		assert.Less(t, once, capacity*75/100, "else this proves nothing")
+	})
+}

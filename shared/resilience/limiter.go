@@ -21,6 +21,9 @@ type Options struct {
 	Target time.Duration
 	// Budget is the longest wait for a permit.
 	Budget time.Duration
+	// Hold is how long a request that finds no room is kept before it hears so, and Held how many are kept at once. See TurnAway.
+	Hold time.Duration
+	Held int
 }
 
 // Check says what is wrong with the bounds.
@@ -32,6 +35,8 @@ func (o Options) Check() error {
 		return errors.New("the first limit must lie between the lowest and the highest")
 	case o.Target <= 0 || o.Budget <= 0:
 		return errors.New("target and budget must be longer than 0")
+	case o.Hold < 0 || o.Held < 0:
+		return errors.New("hold and held can't be negative")
 	}
 	return nil
 }
@@ -61,6 +66,7 @@ type Limiter struct {
 	stood [classes]time.Time    // when last somebody had stood in the queue for long, see mark
 	full  [classes]atomic.Bool  // see TurnAway
 	away  [classes]atomic.Int64 // how many were turned away, besides the refused
+	held  atomic.Int64          // how many are kept, see TurnAway
 
 	// The current window.
 	began     time.Time
@@ -112,14 +118,37 @@ func (l *Limiter) Enter(ctx context.Context, c Class) error {
 }
 
 // TurnAway tells whether a request of a class must be refused without a look at it: others have stood in its queue for long,
-// and are enough to take the next permits. It counts that refusal. Under overload refusing is most of the work, and what
-// it costs is lost to those who are served: this is asked before anything else, takes no lock and does not wait.
-func (l *Limiter) TurnAway(c Class) bool {
+// and are enough to take the next permits. It counts that refusal. It is asked before anything else and takes no lock.
+//
+// It takes its time to say so. A refusal costs little, but it is the whole of what a request costs that is sent again
+// at once: under overload refusing became half of the work, and was lost to those who are served. So whoever is turned away
+// is kept for Options.Hold first. Callers come through a bounded number of connections, those of a gateway or of the
+// host, so that what is kept here can't ask again meanwhile; the queue is then on their side, where it costs nothing. When
+// Options.Held are kept the next hears at once. Who finds room after all when the time is over is not refused.
+func (l *Limiter) TurnAway(ctx context.Context, c Class) bool {
 	if !l.full[c].Load() {
+		return false
+	}
+	l.keep(ctx)
+	if ctx.Err() == nil && !l.full[c].Load() {
 		return false
 	}
 	l.away[c].Add(1)
 	return true
+}
+
+// keep waits for Options.Hold, or until nobody waits for the answer any more.
+func (l *Limiter) keep(ctx context.Context) {
+	defer l.held.Add(-1)
+	if l.held.Add(1) > int64(l.options.Held) {
+		return
+	}
+	timer := time.NewTimer(l.options.Hold)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // Shed refuses all of a class, or no longer: an operator's last means, before the limit would get to it by itself.

@@ -164,8 +164,8 @@ func TestWhoIsNext(t *testing.T) {
 		pause time.Duration
 		want  []int
 	}{
-		{"a burst: first come, first served", time.Millisecond, []int{0, 1, 2, 3}},
-		{"overload: the newest, who has most time left", 30 * time.Millisecond, []int{3, 2, 1, 0}},
+		{"first come, first served", time.Millisecond, []int{0, 1, 2, 3}},
+		{"half of the time is over: the newest, who has most time left", 30 * time.Millisecond, []int{3, 2, 1, 0}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -244,10 +244,10 @@ func TestAFullQueueTakesNobody(t *testing.T) {
 		in := queue(t.Context(), l, Checkout, 5, time.Millisecond)
 		assert.Equal(t, 4, l.waiting[Checkout].Len())
 		assert.EqualValues(t, 1, l.refused[Checkout][crowded])
-		assert.True(t, l.TurnAway(Checkout))
+		assert.True(t, l.TurnAway(t.Context(), Checkout))
 		l.Leave(Checkout, 0)
 		assert.Equal(t, 0, <-in)
-		assert.False(t, l.TurnAway(Checkout))
+		assert.False(t, l.TurnAway(t.Context(), Checkout))
 		time.Sleep(budget)
 		synctest.Wait()
 		assert.Zero(t, l.waiting[Checkout].Len(), "the others' time is over")
@@ -263,27 +263,73 @@ func TestWhoIsTurnedAwayAndUntilWhen(t *testing.T) {
 		l := limiter(t, 20, 20, 20)
 		fill(t, l, Checkout, 19)
 		in := queue(t.Context(), l, Checkout, 10, time.Millisecond)
-		assert.False(t, l.TurnAway(Checkout), "a burst")
+		assert.False(t, l.TurnAway(t.Context(), Checkout), "a burst")
 		time.Sleep(budget / 4)
 		more := queue(t.Context(), l, Checkout, 1, 0) // the last that may wait: now it shows how long the others have
-		require.True(t, l.TurnAway(Checkout))
-		assert.False(t, l.TurnAway(Browse), "each class for itself")
+		require.True(t, l.TurnAway(t.Context(), Checkout))
+		assert.False(t, l.TurnAway(t.Context(), Browse), "each class for itself")
 		began := time.Now()
 		require.ErrorIs(t, l.Enter(t.Context(), Checkout), ErrRefused)
 		assert.Equal(t, began, time.Now(), "who comes in between doesn't wait either")
 		assert.EqualValues(t, 1, l.away[Checkout].Load())
 
-		for range 3 { // the newest get in
+		for range 3 { // the first get in: none has stood for half of the time
 			l.Leave(Checkout, 0)
 			synctest.Wait()
 		}
-		assert.Len(t, more, 1)
-		assert.Len(t, in, 2)
-		assert.False(t, l.TurnAway(Checkout), "so few wait that a permit might find nobody")
+		assert.Empty(t, more)
+		assert.Len(t, in, 3)
+		assert.False(t, l.TurnAway(t.Context(), Checkout), "so few wait that a permit might find nobody")
 		time.Sleep(budget)
 		synctest.Wait()
 		assert.Zero(t, l.waiting[Checkout].Len())
-		assert.False(t, l.TurnAway(Checkout), "whatever becomes of those at work")
+		assert.False(t, l.TurnAway(t.Context(), Checkout), "whatever becomes of those at work")
+	})
+}
+
+// Who is turned away is kept for a while, not too many are, and who finds room then is let in.
+func TestWhoIsTurnedAwayIsKept(t *testing.T) {
+	t.Parallel()
+	const hold = time.Second
+	crowded := func(t *testing.T) *Limiter {
+		l, err := New(Options{Min: 4, Max: 4, Start: 4, Target: target, Budget: budget, Hold: hold, Held: 2})
+		require.NoError(t, err)
+		l.full[Checkout].Store(true)
+		return l
+	}
+	ask := func(ctx context.Context, l *Limiter) <-chan time.Duration { // how long it took to be turned away; -1: let in
+		said, began := make(chan time.Duration, 1), time.Now()
+		go func() {
+			if l.TurnAway(ctx, Checkout) {
+				said <- time.Since(began)
+			} else {
+				said <- -1
+			}
+		}()
+		synctest.Wait()
+		return said
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l := crowded(t)
+		first, second, third := ask(t.Context(), l), ask(t.Context(), l), ask(t.Context(), l)
+		assert.Equal(t, time.Duration(0), <-third, "two are kept, as many as may be")
+		assert.Equal(t, hold, <-first)
+		assert.Equal(t, hold, <-second)
+		assert.EqualValues(t, 3, l.away[Checkout].Load())
+		assert.Zero(t, l.held.Load())
+	})
+	synctest.Test(t, func(t *testing.T) {
+		l := crowded(t)
+		ctx, leave := context.WithCancel(t.Context())
+		gone := ask(ctx, l)
+		time.Sleep(hold / 4)
+		leave()
+		assert.Equal(t, hold/4, <-gone, "nobody waits for the answer")
+		stays := ask(t.Context(), l)
+		l.full[Checkout].Store(false)
+		assert.EqualValues(t, -1, <-stays, "there is room")
+		assert.EqualValues(t, 1, l.away[Checkout].Load())
+		assert.Zero(t, l.held.Load())
 	})
 }
 
@@ -297,6 +343,8 @@ func TestBoundsAreChecked(t *testing.T) {
 		func(o *Options) { o.Max = 4 },
 		func(o *Options) { o.Target = 0 },
 		func(o *Options) { o.Budget = 0 },
+		func(o *Options) { o.Hold = -1 },
+		func(o *Options) { o.Held = -1 },
 	} {
 		bad := good
 		change(&bad)

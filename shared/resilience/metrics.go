@@ -18,13 +18,14 @@ var labels = func() (out [classes]metric.MeasurementOption) {
 
 // Watch shows the limiter's state. Called once, before the first Enter.
 func (l *Limiter) Watch(meter metric.Meter) error {
-	var errs [5]error
-	var limit, inFlight, waiting metric.Int64ObservableGauge
+	var errs [6]error
+	var limit, inFlight, waiting, held metric.Int64ObservableGauge
 	var refused metric.Int64ObservableCounter
 	limit, errs[0] = meter.Int64ObservableGauge("admission_limit",
 		metric.WithDescription("How many requests of a class may be in flight, when there are none of another."))
 	inFlight, errs[1] = meter.Int64ObservableGauge("admission_in_flight", metric.WithDescription("Requests being worked on, by class."))
 	waiting, errs[2] = meter.Int64ObservableGauge("admission_waiting", metric.WithDescription("Requests that wait for a permit."))
+	held, errs[5] = meter.Int64ObservableGauge("admission_held", metric.WithDescription("Requests without room that are kept before they hear so."))
 	refused, errs[3] = meter.Int64ObservableCounter("admission_refused_total",
 		metric.WithDescription("Requests refused, by class and reason: late, gone, crowded or shed."))
 	l.wait, errs[4] = meter.Float64Histogram("admission_wait_seconds",
@@ -50,8 +51,9 @@ func (l *Limiter) Watch(meter metric.Meter) error {
 			}
 		}
 		out.ObserveInt64(waiting, int64(all))
+		out.ObserveInt64(held, l.held.Load())
 		return nil
-	}, limit, inFlight, waiting, refused)
+	}, limit, inFlight, waiting, held, refused)
 	if err != nil {
 		return fmt.Errorf("watching the admission limit: %w", err)
 	}

@@ -87,9 +87,9 @@ func (l *Limiter) hand(now time.Time) {
 		l.mark(c, now)
 		for queue.Len() > 0 && l.open(c) {
 			next := queue.Front()
-			// In overload, served oldest first, all of a queue would get in just before, or after, its time is over;
-			// newest first, most get in fresh.
-			if l.overload(c, now) {
+			// Where the oldest has stood for half of its time, all of the queue would get in just before, or after, their
+			// time is over; newest first, most get in fresh.
+			if now.Sub(next.Value.(*waiter).came) > l.options.Budget/2 {
 				next = queue.Back()
 			}
 			l.take(c)

@@ -121,7 +121,7 @@ func TestRL04OverloadIsRefusedBeforeTheBodyAndAfterTheToken(t *testing.T) {
 
 	assert.Equal(t, map[string]int64{
 		"admission_in_flight/checkout": 3, "admission_in_flight/browse": 1, "admission_in_flight/rest": 0,
-		"admission_limit/checkout": 3, "admission_limit/browse": 2, "admission_limit/rest": 1, "admission_waiting": 0,
+		"admission_limit/checkout": 3, "admission_limit/browse": 2, "admission_limit/rest": 1, "admission_waiting": 0, "admission_held": 0,
 		"admission_refused_total/checkout/late": 20, "admission_refused_total/browse/late": 3, "admission_refused_total/rest/late": 1,
 		"admission_wait_seconds/checkout": 20, "admission_wait_seconds/browse": 3, "admission_wait_seconds/rest": 1,
 	}, e.metrics(t))

@@ -106,7 +106,7 @@ func (a *API) turnAway(w http.ResponseWriter, r *http.Request, pattern string) b
 		return false
 	}
 	class, ok := a.gated[pattern]
-	if !ok || !a.config.Admission.TurnAway(class) {
+	if !ok || !a.config.Admission.TurnAway(r.Context(), class) {
 		return false
 	}
 	id := correlation(r.Header.Values("X-Correlation-ID"))

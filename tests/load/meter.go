@@ -71,10 +71,10 @@ func (r *result) each(u usage) float64 {
 	return float64(u.time.Microseconds()) / float64(max(1, r.all(good)))
 }
 
-// second is what became of the requests of one second.
+// second is what became of the requests that arrived in one second.
 type second struct {
 	counts    [verdicts]int
-	orders    int // of the good ones
+	orders    int // that were placed in it, whenever they had arrived
 	unsent    int
 	latencies *hdrhistogram.Histogram // of the good ones, coarser
 }
@@ -118,9 +118,9 @@ func (r *recorder) add(k kind, v verdict, intended time.Time, took time.Duration
 	}
 	if at != nil {
 		_ = record(at.latencies, took)
-		if k == placeOrder {
-			at.orders++
-		}
+	}
+	if done := r.second(intended.Add(took)); done != nil && k == placeOrder {
+		done.orders++
 	}
 }
 

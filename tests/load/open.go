@@ -102,13 +102,17 @@ func open(ctx context.Context, t target, s schedule, next func(*worker)) (result
 	return rec.result, nil
 }
 
+// pause is the shortest nap: waking up for each of ten thousand arrivals a second would take much of a core from the service. It
+// is what a latency can be too high by.
+const pause = 200 * time.Microsecond
+
 // dispatch puts arrivals into the queue when their time has come.
 func dispatch(ctx context.Context, rec *recorder, s schedule, queue chan<- time.Time) {
 	random := rand.New(rand.NewPCG(rand.Uint64(), 1)) //nolint:gosec // no secret
 	s.arrivals(random, func(at time.Duration) bool {
 		intended := rec.began.Add(at)
 		for wait := time.Until(intended); wait > 0; wait = time.Until(intended) {
-			nap(wait)
+			nap(max(wait, pause))
 		}
 		select {
 		case queue <- intended:

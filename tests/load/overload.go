@@ -44,7 +44,7 @@ func (b *bench) measureOverload(ctx context.Context) error {
 	if _, err := closed(ctx, s.target(), b.connections, 2*time.Second, spreadOrder); err != nil {
 		return fmt.Errorf("warming up: %w", err)
 	}
-	top, err := closed(ctx, s.target(), b.connections, b.duration, spreadOrder)
+	top, err := closed(ctx, s.target(), b.connections, max(b.duration, burstTime), spreadOrder)
 	if err != nil {
 		return fmt.Errorf("finding the peak: %w", err)
 	}
