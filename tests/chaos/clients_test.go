@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	shelf      = 4               // products that are for sale at a time
+	shelf      = 4               // products that are for sale at a time to the usual number of clients
 	units      = 60              // of each, in the beginning
 	turnover   = 4 * time.Second // until other products are for sale: a product's history stays short enough to be proved
 	impatience = 4 * time.Second // of a client, with one attempt
@@ -33,6 +33,7 @@ const (
 // shop is what the clients share: what is for sale.
 type shop struct {
 	s     *stack
+	shelf int // products for sale at a time
 	log   *history.Log
 	mu    sync.Mutex
 	sale  []string
@@ -48,7 +49,7 @@ func (p *shop) products(ctx context.Context) []string {
 	}
 	stock := map[string]int{}
 	var fresh []string
-	for range shelf {
+	for range p.shelf {
 		id := uuid.Must(uuid.NewV7()).String()
 		fresh, stock[id] = append(fresh, id), units
 	}

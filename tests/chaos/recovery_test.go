@@ -53,7 +53,7 @@ func busy(t *testing.T, s *stack) *scene {
 	require.NoError(t, err)
 	sc.log = history.NewLog(sc.file, history.Run{Began: time.Now(), Clients: clients})
 	sc.hook = listen(t)
-	p := &shop{s: s, log: sc.log}
+	p := &shop{s: s, log: sc.log, shelf: shelf}
 	sc.client = newClient(t, p, clients, 1)
 	sc.hook.register(t, sc.client)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -27,7 +27,7 @@ import (
 	"github.com/company/order-catalog-service/tests/kit"
 )
 
-// clients is how many use the service at once.
+// clients is how many use the service at once, if CHAOS_CLIENTS does not say otherwise.
 const clients = 12
 
 // TestThePromisesHoldWhateverIsDoneToTheService is the proof of all promises at once. It fails when one is broken, and
@@ -43,7 +43,12 @@ func TestThePromisesHoldWhateverIsDoneToTheService(t *testing.T) {
 		seed, err = strconv.ParseUint(text, 10, 64)
 		require.NoError(t, err, "CHAOS_SEED is a number, as an earlier run told it")
 	}
-	r := soak(t, options{}, seed, duration)
+	crowd := clients
+	if text := os.Getenv("CHAOS_CLIENTS"); text != "" {
+		crowd, err = strconv.Atoi(text)
+		require.NoError(t, err, "CHAOS_CLIENTS is a number")
+	}
+	r := soak(t, options{}, seed, duration, crowd)
 	undecided := 0
 	for _, v := range r.broken {
 		if v.Undecided() {
@@ -67,19 +72,19 @@ type run struct {
 }
 
 // soak runs a stack under clients and the nemesis for a while, lets it come to rest, and checks the history.
-func soak(t *testing.T, o options, seed uint64, duration time.Duration) run {
+func soak(t *testing.T, o options, seed uint64, duration time.Duration, crowd int) run {
 	t.Helper()
 	t.Logf("CHAOS_SEED=%d", seed)
 	s := open(t, o)
 	name := filepath.Join(artifacts(t), fmt.Sprintf("%s-%d.jsonl", strings.NewReplacer("/", "-", "'", "").Replace(t.Name()), seed))
 	file, err := os.Create(name)
 	require.NoError(t, err)
-	log := history.NewLog(file, history.Run{Seed: seed, Began: time.Now(), Clients: clients})
+	log := history.NewLog(file, history.Run{Seed: seed, Began: time.Now(), Clients: crowd})
 	hook := listen(t)
-	p := &shop{s: s, log: log}
+	p := &shop{s: s, log: log, shelf: max(shelf, shelf*crowd/clients)}
 	ctx, cancel := context.WithTimeout(context.Background(), duration)
 	defer cancel()
-	customers := make([]*client, clients)
+	customers := make([]*client, crowd)
 	for i := range customers {
 		customers[i] = newClient(t, p, i, seed)
 	}
@@ -98,7 +103,11 @@ func soak(t *testing.T, o options, seed uint64, duration time.Duration) run {
 	working.Wait()
 	calm := log.Now()
 	hook.calmDown()
-	rest(t, s, &heard, o.overlay == "")
+	patience := 3*time.Minute + duration/4
+	if o.overlay != "" {
+		patience = 20 * time.Second // a broken service may never come to rest
+	}
+	rest(t, s, &heard, patience)
 	t.Logf("at rest %s after the last client", (log.Now() - calm).Round(time.Millisecond))
 	deaf()
 	listening.Wait()
@@ -134,13 +143,9 @@ func artifacts(t *testing.T) string {
 }
 
 // rest waits until everything that was accepted has happened: events sent and numbered, deliveries at their end, and the
-// test's own subscription empty. A broken service may never come to rest: then it is given a while.
-func rest(t *testing.T, s *stack, heard *atomic.Int64, whole bool) {
+// test's own subscription empty, or patience is over.
+func rest(t *testing.T, s *stack, heard *atomic.Int64, patience time.Duration) {
 	t.Helper()
-	patience := 3 * time.Minute
-	if !whole {
-		patience = 20 * time.Second
-	}
 	deadline := time.Now().Add(patience)
 	for last := int64(-1); ; time.Sleep(200 * time.Millisecond) { // between two looks
 		var left int64

@@ -68,6 +68,35 @@ func (b *bench) measureOverload(ctx context.Context) error {
 	return s.rest(ctx)
 }
 
+// overloadTable has the overload run by its three parts.
+func (b *bench) overloadTable() table {
+	t := table{title: fmt.Sprintf("Orders of 200 products at three times the peak: at most %d under way, and whoever finds no connection free for %s leaves; latency counts from the arrival:", burstClients, burstPatience)}
+	t.add("", "arrivals per second", "placed", "refused", "left", "p50 ms", "p99 ms")
+	o := b.overload
+	if o == nil {
+		return t
+	}
+	calm, burst := int(calmTime/time.Second), int((calmTime+burstTime)/time.Second)
+	for _, part := range []struct {
+		name    string
+		seconds []second
+	}{{"before", o.seconds[:calm]}, {"the burst", o.seconds[calm:burst]}, {"after", o.seconds[burst:]}} {
+		var sum second
+		arrivals, latencies := 0, newHistogram(2)
+		for _, s := range part.seconds {
+			for v, n := range s.counts {
+				sum.counts[v] += n
+				arrivals += n
+			}
+			sum.orders, sum.unsent = sum.orders+s.orders, sum.unsent+s.unsent
+			latencies.Merge(s.latencies)
+		}
+		each := func(n int) string { return fmt.Sprintf("%.0f", float64(n)/float64(len(part.seconds))) }
+		t.add(part.name, each(arrivals+sum.unsent), each(sum.orders), each(sum.counts[shed]), each(sum.unsent), fmt.Sprintf("%.1f", at(latencies, 50)), fmt.Sprintf("%.1f", at(latencies, 99)))
+	}
+	return t
+}
+
 // judgeOverload finds goodput and recovery in the seconds of a run.
 func judgeOverload(r result, peak float64) *overloadRun {
 	calm, burst := int(calmTime/time.Second), int(burstTime/time.Second)

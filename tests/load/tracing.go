@@ -12,7 +12,7 @@ const (
 	deafBar    = 1.25 // times its p99, with a collector that hangs; this much two runs of one and the same may differ
 )
 
-// collectors are what a handler's telemetry goes to, in the order in which a round measures them.
+// collectors are what a handler's telemetry goes to.
 var collectors = []collector{none, takes, hangs}
 
 // tracingRun compares orders with and without telemetry, by collector.
@@ -46,11 +46,12 @@ func (b *bench) measureTracing(ctx context.Context) error {
 		}
 	}
 	b.tracing = &tracingRun{rates: map[collector][]float64{}, tails: map[collector][]float64{}, sampled: b.sampled()}
-	for round := range 2 * b.rounds {
+	for round := range b.tracingRounds() {
 		if err := b.customers.sign(); err != nil {
 			return err
 		}
-		for _, c := range collectors {
+		for i := range collectors {
+			c := collectors[(round+i)%len(collectors)] // who is first finds the machine rested
 			r, err := closed(ctx, stacks[c].target(), b.connections, b.duration, spreadOrder)
 			if err != nil {
 				return err
@@ -61,10 +62,13 @@ func (b *bench) measureTracing(ctx context.Context) error {
 				return err
 			}
 		}
-		b.say("tracing, round %d/%d: %s", round+1, 2*b.rounds, b.tracing.latest())
+		b.say("tracing, round %d/%d: %s", round+1, b.tracingRounds(), b.tracing.latest())
 	}
 	return nil
 }
+
+// tracingRounds are as many that each collector is first in as many of them.
+func (b *bench) tracingRounds() int { return len(collectors) * b.rounds }
 
 // latest is the latest round, for people.
 func (r *tracingRun) latest() (text string) {
@@ -79,11 +83,11 @@ var collectorTitles = map[collector]string{none: "no collector", takes: "one tha
 
 // tracingTable has the medians over the rounds.
 func (b *bench) tracingTable() table {
-	t := table{title: fmt.Sprintf("Orders of 200 products by where the handler's telemetry goes, %d rounds in turn:", 2*b.rounds)}
+	t := table{title: fmt.Sprintf("Orders of 200 products by where the handler's telemetry goes, %d rounds in turn:", b.tracingRounds())}
 	if b.tracing == nil {
 		return t
 	}
-	t.title = fmt.Sprintf("Orders of 200 products by where the handler's telemetry goes (%g %% of the traces, metrics, logs), %d rounds in turn:", 100*b.tracing.sampled, 2*b.rounds)
+	t.title = fmt.Sprintf("Orders of 200 products by where the handler's telemetry goes (%g %% of the traces, metrics, logs), %d rounds in turn:", 100*b.tracing.sampled, b.tracingRounds())
 	t.add("collector", "per second", "p99 ms")
 	for _, c := range collectors {
 		t.add(collectorTitles[c], fmt.Sprintf("%.0f", median(b.tracing.rates[c])), fmt.Sprintf("%.1f", median(b.tracing.tails[c])))
