@@ -26,7 +26,7 @@ const (
 // overloadRun is what the overload run saw.
 type overloadRun struct {
 	result
-	peak     float64 // orders a second at full speed
+	peak     float64 // orders a second at full speed, before the run and after it: a machine has its moods
 	goodput  float64 // orders a second in the burst
 	normal   float64 // ms: up to which a second's p99 counts as normal
 	recovery int     // seconds from the burst's end until it was; -1: never
@@ -44,11 +44,17 @@ func (b *bench) measureOverload(ctx context.Context) error {
 	if _, err := closed(ctx, s.target(), b.connections, 2*time.Second, spreadOrder); err != nil {
 		return fmt.Errorf("warming up: %w", err)
 	}
-	top, err := closed(ctx, s.target(), b.connections, max(b.duration, burstTime), spreadOrder)
-	if err != nil {
-		return fmt.Errorf("finding the peak: %w", err)
+	findPeak := func() (float64, error) {
+		top, err := closed(ctx, s.target(), b.connections, max(b.duration, burstTime), spreadOrder)
+		if err != nil {
+			return 0, fmt.Errorf("finding the peak: %w", err)
+		}
+		return top.rate(), nil
 	}
-	peak := top.rate()
+	peak, err := findPeak()
+	if err != nil {
+		return err
+	}
 	b.say("overload run: peak %.0f orders/s; %s at %.0f/s, %s at %.0f/s, %s at %.0f/s", peak,
 		calmTime, calmShare*peak, burstTime, overloadFactor*peak, afterTime, calmShare*peak)
 	plan := schedule{
@@ -62,7 +68,11 @@ func (b *bench) measureOverload(ctx context.Context) error {
 	if err = errors.Join(err, stop()); err != nil {
 		return err
 	}
-	b.overload = judgeOverload(r, peak)
+	later, err := findPeak()
+	if err != nil {
+		return err
+	}
+	b.overload = judgeOverload(r, (peak+later)/2)
 	b.tell("overload", &r)
 	b.say("    goodput in the burst %.0f/s, %.0f %% of the peak; normal again after %d s", b.overload.goodput, b.overload.share(), b.overload.recovery)
 	return s.rest(ctx)

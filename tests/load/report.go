@@ -77,9 +77,9 @@ const explained = `
   popularity (Zipf), 6 % pages, 4 % searches, 10 % carts (make, put, read), 10 % orders, of which 0.5 % repeat an earlier
   key and must get the same bytes. Its requests arrive when they arrive: latency counts from the arrival also when an earlier
   answer was late. It goes through the local host, as in production it would go through the real one.
-- **The overload run** sends orders at half of the peak, then at three times the peak, then at half again. Its peak is that of as
-  many seconds as the burst has, and an order counts in the second in which it was placed. Arrivals share connections, as
-  behind a gateway, and wait for a free one; most of a burst's latency is that wait.
+- **The overload run** sends orders at half of the peak, then at three times the peak, then at half again. The peak is the mean
+  of one before and one after, each over as long a time as the burst, and an order counts in the second in which it was
+  placed. Arrivals share connections, as behind a gateway, and wait for a free one; most of a burst's latency is that wait.
 - **Tracing** compares three handlers, each on a database of its own: no collector, one that takes all, one that takes connections and hangs.
 - **The large database** has its orders spread over a day, with lines, keys, events and feed; rounds alternate with the small one.
 - **Processor time** is read from /proc for each process, and divided by the answers that were as they should be.
