@@ -124,7 +124,7 @@ var leftAlone = map[string]string{
 	"AUTH_ISSUERS":           "there is one issuer, in the settings of its own",
 	"WEBHOOK_ALLOW_LOOPBACK": "for a developer's machine", "REDLOCK_URLS": "there is one Redis in a region",
 	"DB_POOL_ORDERS": defaultFits, "DB_POOL_READS": defaultFits, "DB_POOL_BACKGROUND": defaultFits, "DB_POOL_DRAIN": defaultFits, "DB_ACQUIRE_TIMEOUT": defaultFits,
-	"ADMISSION_MIN": defaultFits, "ADMISSION_MAX": defaultFits, "ADMISSION_START": defaultFits, "ADMISSION_TARGET": defaultFits, "ADMISSION_WAIT": defaultFits,
+	"ADMISSION_MIN": defaultFits, "ADMISSION_MAX": defaultFits, "ADMISSION_START": defaultFits, "ADMISSION_TARGET": defaultFits, "ADMISSION_WAIT": defaultFits, "ADMISSION_HOLD": defaultFits, "ADMISSION_HELD": defaultFits,
 	"CORS_ALLOWED_ORIGINS": "the gateway passes no preflight on: pages call by way of their own server", "RATE_LIMIT_CLIENTS": "the gateway counts by subscription",
 	"TRACE_TRUST_CALLERS": "callers are the public", "OTEL_SDK_DISABLED": "it is wanted", "OTEL_METRICS_EXPORTER": defaultFits,
 	"OTEL_TRACES_SAMPLER_ARG": defaultFits, "CHECK_BOOKS_EVERY": defaultFits,
