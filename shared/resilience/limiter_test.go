@@ -292,6 +292,7 @@ func TestWhoIsTurnedAwayIsKept(t *testing.T) {
 	t.Parallel()
 	const hold = time.Second
 	crowded := func(t *testing.T) *Limiter {
+		t.Helper()
 		l, err := New(Options{Min: 4, Max: 4, Start: 4, Target: target, Budget: budget, Hold: hold, Held: 2})
 		require.NoError(t, err)
 		l.full[Checkout].Store(true)
