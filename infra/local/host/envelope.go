@@ -64,25 +64,11 @@ func (j *job) invoke(ctx context.Context, function string, data, metadata map[st
 	return nil
 }
 
-// post sends an envelope once, following redirects as the real host's client does, and judges the answer.
+// post sends an envelope once, and judges the answer.
 func (j *job) post(ctx context.Context, in *invocation, body []byte) error {
-	p, err := j.handler.await(ctx, in)
+	res, err := j.deliver(ctx, in, body)
 	if err != nil {
 		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+j.addr+"/"+in.function, &pieces{rest: body})
-	if err != nil {
-		return fmt.Errorf("making the request: %w", err)
-	}
-	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(&pieces{rest: body}), nil }
-	req.Header.Set("Content-Type", "application/json; charset=utf-8")
-	req.Header.Set("User-Agent", "Azure-Functions-Host/"+hostVersion)
-	req.Header.Set("X-Azure-Functions-HostVersion", hostVersion)
-	req.Header.Set("X-Azure-Functions-InvocationId", in.id)
-	client := http.Client{Transport: once{p.transport}}
-	res, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("calling the handler: %w", err)
 	}
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
 	if err = errors.Join(err, res.Body.Close()); err != nil {
@@ -93,6 +79,34 @@ func (j *job) post(ctx context.Context, in *invocation, body []byte) error {
 		j.log("Function."+in.function+".User", app.LevelInformation, line, slog.String("invocation", in.id))
 	}
 	return err
+}
+
+// deliver sends an envelope to the handler that is ready, following redirects as the real host's client does. One that finds nobody
+// listening has reached nobody: that process has ended, which is seen in a moment, and it waits for the next one.
+func (j *job) deliver(ctx context.Context, in *invocation, body []byte) (*http.Response, error) {
+	for {
+		p, err := j.handler.await(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+j.addr+"/"+in.function, &pieces{rest: body})
+		if err != nil {
+			return nil, fmt.Errorf("making the request: %w", err)
+		}
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(&pieces{rest: body}), nil }
+		req.Header.Set("Content-Type", "application/json; charset=utf-8")
+		req.Header.Set("User-Agent", "Azure-Functions-Host/"+hostVersion)
+		req.Header.Set("X-Azure-Functions-HostVersion", hostVersion)
+		req.Header.Set("X-Azure-Functions-InvocationId", in.id)
+		client := http.Client{Transport: once{p.transport}}
+		res, err := client.Do(req)
+		if err == nil {
+			return res, nil
+		}
+		if !notSent(err) || !j.handler.lost(ctx, p) {
+			return nil, fmt.Errorf("calling the handler: %w", err)
+		}
+	}
 }
 
 // judge tells success from failure as the real host does, and returns the lines that the handler wants logged.

@@ -174,6 +174,20 @@ func (h *handler) await(ctx context.Context, in *invocation) (*process, error) {
 	}
 }
 
+// lost waits until a process for which nothing listens is known to have ended, and tells whether it has.
+func (h *handler) lost(ctx context.Context, p *process) bool {
+	late := time.NewTimer(time.Second)
+	defer late.Stop()
+	select {
+	case <-p.exited:
+		h.ready.CompareAndSwap(p, nil) // run will say so too
+		return true
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
 // over says why no process will come any more, or nil.
 func (h *handler) over() error {
 	h.mu.Lock()

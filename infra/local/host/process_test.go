@@ -127,6 +127,20 @@ func TestThirdCrashEndsTheHost(t *testing.T) {
 	require.Error(t, f.do(http.MethodGet, "/api", nil).err, "nothing listens any more")
 }
 
+// "Requests in between wait": also those that come when the handler has ended and nobody has seen it yet. A message that is
+// tried ten times in that moment would be a dead letter.
+func TestAnInvocationThatFindsNobodyListeningWaits(t *testing.T) {
+	t.Parallel()
+	f := start(t, setup{functions: map[string]string{"fn": everyHour}})
+	h := f.host.job.Load().handler
+	first := h.ready.Load()
+	require.NoError(t, syscall.Kill(f.host.HandlerPID(), syscall.SIGKILL))
+	eventually(t, func() bool { return h.ready.Load() == nil })
+	h.ready.Store(first) // as if nobody had seen it
+	require.NoError(t, f.host.Invoke(t.Context(), "fn", map[string]any{"answer": map[string]any{"How": "echo"}}, nil))
+	assert.NotSame(t, first, h.ready.Load())
+}
+
 // "One GET that crashes the handler is sent again to each restarted process: three crashes, the whole host stops".
 func TestPoisonRequestEndsTheHost(t *testing.T) {
 	t.Parallel()
