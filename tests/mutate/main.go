@@ -1,12 +1,12 @@
 // Command mutate breaks the code that carries the promises, one small change at a time, and says which changes no test
-// of the same package notices. Each of those is either harmless, and docs/mutation.md says why, or a test that is missing.
+// notices. Each of those is either harmless, and docs/mutation.md says why, or a test that is missing.
 //
 // No file of the tree is touched: a mutant is compiled from a copy (go test -overlay), and its tests meet the PostgreSQL and
 // Redis that `local services` started around the whole run. Tests stop at the first failure. What the package's quick tests let
 // pass goes to its slow ones before it counts as survived.
 //
-// Why no other tool: gremlins and go-mutesting change operators of Go, and know neither the SQL and Lua in which half of the
-// promises are kept nor tests that need a server; the former mutates whole modules, the latter the files themselves.
+// Why no other tool: gremlins and go-mutesting change Go alone, and know neither the SQL and Lua in which half of the promises
+// are kept nor tests that need a server; go-mutesting also writes into the tree.
 //
 // Read source.go for how Go is changed, sql.go for SQL and Lua, run.go for how a mutant is tried.
 package main
@@ -36,6 +36,12 @@ var promises = []string{
 	"functions/webhooks/lease.go", "functions/webhooks/verdict.go", "functions/webhooks/fanout.go", "functions/webhooks/sweep.go",
 	"functions/webhooks/deliver.go",
 	"shared/ratelimit/script.go", "shared/ratelimit/window.go", "shared/ratelimit/lease.go",
+}
+
+// witnesses are packages whose tests are asked too, after the package's own: what they do with it is where its promise is kept.
+var witnesses = map[string][]string{
+	"shared/idempotency": {"functions/orders"},
+	"shared/ratelimit":   {"shared/idempotency"},
 }
 
 // options are the command line.
@@ -94,9 +100,15 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if os.Getenv("TEST_DATABASE_URL") == "" {
 		return errors.New("TEST_DATABASE_URL is not set: run `make mutate`, or `go run ./infra/local services -- go run ./tests/mutate`")
 	}
+	scratch, err := os.MkdirTemp("", "mutate-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(scratch) }() // in the system's own folder for what may stay
+	b := &bench{scratch: scratch, suites: map[string]*suite{}}
 	for _, p := range packages {
-		if err := p.try(ctx, o.Slow, progress); err != nil {
-			return fmt.Errorf("%s: %w", p.dir, err)
+		if err := b.try(ctx, p, o.Slow, progress); err != nil {
+			return err
 		}
 	}
 	report(out, packages)

@@ -166,12 +166,13 @@ func TestHang(t *testing.T) { Hang(1) }
 	require.Len(t, packages, 1)
 	p := packages[0]
 	var fates, said []string
-	b := &bench{dir: "shop", scratch: t.TempDir()}
-	require.NoError(t, b.measure(t.Context(), 10*time.Millisecond, io.Discard))
-	assert.Equal(t, []string{"TestLeft"}, b.slow)
-	b.bound = 2 * time.Second
+	b := &bench{scratch: t.TempDir(), suites: map[string]*suite{}}
+	s, err := b.measure(t.Context(), "shop", 10*time.Millisecond, io.Discard)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"TestLeft"}, s.slow)
+	s.bound = 2 * time.Second
 	for _, m := range p.chosen {
-		r, err := b.attempt(t.Context(), m)
+		r, err := b.attempt(t.Context(), m, []*suite{s})
 		require.NoError(t, err)
 		p.results = append(p.results, r)
 		fates, said = append(fates, m.what+": "+string(r.fate)), append(said, r.by)

@@ -35,42 +35,44 @@ const (
 type result struct {
 	fate fate
 	by   string
-	took time.Duration
 }
 
-// bench is where a package's mutants are compiled and tried.
+// suite is the tests of a package.
+type suite struct {
+	dir   string
+	slow  []string // those for what the others let pass
+	bound time.Duration
+}
+
+// bench is where mutants are compiled and tried.
 type bench struct {
-	dir     string // the package's
 	scratch string
-	slow    []string // tests for what the others let pass
-	bound   time.Duration
+	suites  map[string]*suite // that were measured, by their folder
 }
 
 // try tries all chosen mutants of a package.
-func (p *pkg) try(ctx context.Context, slow time.Duration, progress io.Writer) error {
-	scratch, err := os.MkdirTemp("", "mutate-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(scratch) }() // the system's own folder for what may stay
-	b := &bench{dir: p.dir, scratch: scratch}
-	fmt.Fprintf(progress, "%s: %d of %d mutants; first its tests without any\n", p.dir, len(p.chosen), len(p.all))
-	if err := b.measure(ctx, slow, progress); err != nil {
-		return err
+func (b *bench) try(ctx context.Context, p *pkg, slow time.Duration, progress io.Writer) error {
+	fmt.Fprintf(progress, "%s: %d of %d mutants\n", p.dir, len(p.chosen), len(p.all))
+	var suites []*suite
+	for _, dir := range append([]string{p.dir}, witnesses[p.dir]...) {
+		s, err := b.measure(ctx, dir, slow, progress)
+		if err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+		suites = append(suites, s)
 	}
 	for i, m := range p.chosen {
 		started := time.Now()
-		r, err := b.attempt(ctx, m)
+		r, err := b.attempt(ctx, m, suites)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", m, err)
 		}
-		r.took = time.Since(started)
 		p.results = append(p.results, r)
 		by := ""
 		if r.by != "" {
 			by = " by " + r.by
 		}
-		fmt.Fprintf(progress, "%3d/%d %s: %s%s, %.1f s\n", i+1, len(p.chosen), m, r.fate, by, r.took.Seconds())
+		fmt.Fprintf(progress, "%3d/%d %s: %s%s, %.1f s\n", i+1, len(p.chosen), m, r.fate, by, time.Since(started).Seconds())
 	}
 	return nil
 }
@@ -78,64 +80,73 @@ func (p *pkg) try(ctx context.Context, slow time.Duration, progress io.Writer) e
 // passed is a test's line when it has passed, and its time.
 var passed = regexp.MustCompile(`(?m)^--- PASS: (\S+) \((\d+\.\d+s)\)`)
 
-// measure runs the tests of the package as it is. They must pass, or every mutant would seem to be found.
-func (b *bench) measure(ctx context.Context, slow time.Duration, progress io.Writer) error {
-	compiled, said, err := b.compile(ctx)
+// measure runs the tests of a package as it is. They must pass, or every mutant would seem to be found.
+func (b *bench) measure(ctx context.Context, dir string, slow time.Duration, progress io.Writer) (*suite, error) {
+	if s := b.suites[dir]; s != nil {
+		return s, nil
+	}
+	s := &suite{dir: dir, bound: 10 * time.Minute}
+	compiled, said, err := b.compile(ctx, dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !compiled {
-		return fmt.Errorf("the package doesn't compile as it is:\n%s", said)
+		return nil, fmt.Errorf("the package doesn't compile as it is:\n%s", said)
 	}
-	b.bound = 10 * time.Minute
 	started := time.Now()
-	failed, said, err := b.test(ctx)
+	failed, said, err := b.test(ctx, s)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if failed != "" {
-		return fmt.Errorf("%s fails without a mutant:\n%s", failed, said)
+		return nil, fmt.Errorf("%s fails without a mutant:\n%s", failed, said)
 	}
 	took := time.Since(started)
 	tests := passed.FindAllStringSubmatch(said, -1)
 	for _, test := range tests {
 		if d, err := time.ParseDuration(test[2]); err == nil && d > slow {
-			b.slow = append(b.slow, test[1])
+			s.slow = append(s.slow, test[1])
 		}
 	}
-	if len(b.slow) == len(tests) {
-		b.slow = nil
+	if len(s.slow) == len(tests) {
+		s.slow = nil
 	}
-	b.bound = 3*took + 20*time.Second
-	fmt.Fprintf(progress, "%s: %d tests in %.0f s; slow ones: %s\n", b.dir, len(tests), took.Seconds(), strings.Join(b.slow, " "))
-	return nil
+	s.bound = 3*took + 20*time.Second
+	fmt.Fprintf(progress, "%s: %d tests pass as it is, in %.0f s; slow ones: %s\n", dir, len(tests), took.Seconds(), strings.Join(s.slow, " "))
+	b.suites[dir] = s
+	return s, nil
 }
 
 // attempt compiles one mutant and asks the tests about it.
-func (b *bench) attempt(ctx context.Context, m mutant) (result, error) {
+func (b *bench) attempt(ctx context.Context, m mutant, suites []*suite) (result, error) {
 	if err := b.overlay(m); err != nil {
 		return result{}, err
 	}
-	compiled, _, err := b.compile(ctx, "-overlay", filepath.Join(b.scratch, "overlay.json"))
-	switch {
-	case err != nil:
-		return result{}, err
-	case !compiled:
-		return result{fate: dead}, nil
-	}
-	var rounds [][]string
-	if names := strings.Join(b.slow, "|"); names == "" {
-		rounds = [][]string{nil}
-	} else {
-		rounds = [][]string{{"-test.skip", "^(" + names + ")$"}, {"-test.run", "^(" + names + ")$"}}
-	}
-	for _, only := range rounds {
-		failed, _, err := b.test(ctx, only...)
-		if err != nil || failed != "" {
-			return result{fate: killed, by: failed}, err
+	for _, s := range suites {
+		compiled, _, err := b.compile(ctx, s.dir, "-overlay", filepath.Join(b.scratch, "overlay.json"))
+		switch {
+		case err != nil:
+			return result{}, err
+		case !compiled:
+			return result{fate: dead}, nil
+		}
+		for _, only := range s.rounds() {
+			failed, _, err := b.test(ctx, s, only...)
+			if err != nil || failed != "" {
+				return result{fate: killed, by: failed}, err
+			}
 		}
 	}
 	return result{fate: survived}, nil
+}
+
+// rounds are the flags that run the quick tests first, and then the slow ones.
+func (s *suite) rounds() [][]string {
+	if len(s.slow) == 0 {
+		return [][]string{nil}
+	}
+	names := "^(" + strings.Join(s.slow, "|") + ")$"
+	return [][]string{{"-test.skip", names}, {"-test.run", names}}
 }
 
 // overlay writes the broken file and what tells the compiler of it.
@@ -162,9 +173,9 @@ func (b *bench) overlay(m mutant) error {
 func (b *bench) binary() string { return filepath.Join(b.scratch, "package.test") }
 
 // compile makes the package's tests. That they don't compile is no error.
-func (b *bench) compile(ctx context.Context, flags ...string) (ok bool, said string, err error) {
+func (b *bench) compile(ctx context.Context, dir string, flags ...string) (ok bool, said string, err error) {
 	args := append([]string{"test", "-c", "-o", b.binary()}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, "./"+b.dir)...) //nolint:gosec // a package that the caller named
+	cmd := exec.CommandContext(ctx, "go", append(args, "./"+dir)...) //nolint:gosec // a package that the caller named
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && ctx.Err() == nil {
@@ -174,15 +185,15 @@ func (b *bench) compile(ctx context.Context, flags ...string) (ok bool, said str
 }
 
 // test runs the compiled tests until one fails, and names it; "" when all pass. What does not end in time has failed as well.
-func (b *bench) test(ctx context.Context, only ...string) (failed, said string, err error) {
+func (b *bench) test(ctx context.Context, s *suite, only ...string) (failed, said string, err error) {
 	cmd := exec.Command(b.binary(), append([]string{"-test.v", "-test.count=1", "-test.timeout=0"}, only...)...) //nolint:gosec,noctx // ended below, with its children
 	watch := &watcher{failed: make(chan string, 1)}
-	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = b.dir, watch, watch, 5*time.Second
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.WaitDelay = s.dir, watch, watch, 5*time.Second
 	process, err := child.Start(cmd, syscall.SIGKILL)
 	if err != nil {
 		return "", "", err
 	}
-	timeout := time.NewTimer(b.bound)
+	timeout := time.NewTimer(s.bound)
 	defer timeout.Stop()
 	select {
 	case <-process.Done():
@@ -196,7 +207,7 @@ func (b *bench) test(ctx context.Context, only ...string) (failed, said string, 
 		return failed, watch.String(), nil
 	case failed = <-watch.failed:
 	case <-timeout.C:
-		failed = "the clock: no end in " + b.bound.Round(time.Second).String()
+		failed = "the clock: no end in " + s.bound.Round(time.Second).String()
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
