@@ -50,6 +50,7 @@ type options struct {
 	Most  int            `default:"40" help:"Mutants to try of each package, spread evenly over its functions and statements; 0: all."`
 	Seed  uint64         `default:"1" help:"Which of them: the same seed gives the same ones."`
 	Match *regexp.Regexp `help:"Only mutants whose line of --list this expression matches." placeholder:"REGEXP"`
+	Run   string         `help:"Only ask these tests, as in go test -run." placeholder:"REGEXP"`
 	Slow  time.Duration  `default:"3s" help:"Tests that took longer than this are asked only about what the others let pass."`
 	List  bool           `help:"Print the mutants and try none."`
 }
@@ -105,7 +106,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(scratch) }() // in the system's own folder for what may stay
-	b := &bench{scratch: scratch, suites: map[string]*suite{}}
+	b := &bench{scratch: scratch, run: o.Run, suites: map[string]*suite{}}
 	for _, p := range packages {
 		if err := b.try(ctx, p, o.Slow, progress); err != nil {
 			return err

@@ -40,6 +40,7 @@ type result struct {
 // suite is the tests of a package.
 type suite struct {
 	dir   string
+	run   string   // which of them are asked (-test.run); "": all
 	slow  []string // those for what the others let pass
 	bound time.Duration
 }
@@ -47,6 +48,7 @@ type suite struct {
 // bench is where mutants are compiled and tried.
 type bench struct {
 	scratch string
+	run     string            // of every suite
 	suites  map[string]*suite // that were measured, by their folder
 }
 
@@ -85,7 +87,7 @@ func (b *bench) measure(ctx context.Context, dir string, slow time.Duration, pro
 	if s := b.suites[dir]; s != nil {
 		return s, nil
 	}
-	s := &suite{dir: dir, bound: 10 * time.Minute}
+	s := &suite{dir: dir, run: b.run, bound: 10 * time.Minute}
 	compiled, said, err := b.compile(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -94,7 +96,7 @@ func (b *bench) measure(ctx context.Context, dir string, slow time.Duration, pro
 		return nil, fmt.Errorf("the package doesn't compile as it is:\n%s", said)
 	}
 	started := time.Now()
-	failed, said, err := b.test(ctx, s)
+	failed, said, err := b.test(ctx, s, "-test.run", s.run)
 	if err != nil {
 		return nil, err
 	}
@@ -143,10 +145,10 @@ func (b *bench) attempt(ctx context.Context, m mutant, suites []*suite) (result,
 // rounds are the flags that run the quick tests first, and then the slow ones.
 func (s *suite) rounds() [][]string {
 	if len(s.slow) == 0 {
-		return [][]string{nil}
+		return [][]string{{"-test.run", s.run}}
 	}
 	names := "^(" + strings.Join(s.slow, "|") + ")$"
-	return [][]string{{"-test.skip", names}, {"-test.run", names}}
+	return [][]string{{"-test.run", s.run, "-test.skip", names}, {"-test.run", names}}
 }
 
 // overlay writes the broken file and what tells the compiler of it.

@@ -129,7 +129,7 @@ func without(text string) string { return fmt.Sprintf("without `%s`", short(text
 func lineStart(text string, at int) int { return strings.LastIndexByte(text[:at], '\n') + 1 }
 
 var (
-	luaCall = regexp.MustCompile(`(?m)^\s*redis\.call\(.*\)$`)
+	luaCall = regexp.MustCompile(`(?m)^[ \t]*redis\.call\(.*\)$`)
 	luaIf   = regexp.MustCompile(`\b(?:else)?if (.+?) then\b`)
 )
 
@@ -139,7 +139,7 @@ func luaEdits(literal string) (edits []edit) {
 		return nil
 	}
 	for _, at := range luaCall.FindAllStringIndex(literal, -1) {
-		edits = append(edits, edit{at[0], at[1], "\n", without(literal[at[0]:at[1]])})
+		edits = append(edits, edit{at[0], at[1], "", without(literal[at[0]:at[1]])})
 	}
 	for _, at := range luaIf.FindAllStringSubmatchIndex(literal, -1) {
 		edits = append(edits, edit{at[2], at[3], "false", fmt.Sprintf("never `%s`", short(literal[at[2]:at[3]]))})
