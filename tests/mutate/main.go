@@ -106,9 +106,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(scratch) }() // in the system's own folder for what may stay
-	b := &bench{scratch: scratch, run: o.Run, suites: map[string]*suite{}}
+	b := &bench{scratch: scratch, run: o.Run, slow: o.Slow, say: progress, suites: map[string]*suite{}}
 	for _, p := range packages {
-		if err := b.try(ctx, p, o.Slow, progress); err != nil {
+		if err := b.try(ctx, p); err != nil {
 			return err
 		}
 	}

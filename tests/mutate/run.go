@@ -48,24 +48,18 @@ type suite struct {
 // bench is where mutants are compiled and tried.
 type bench struct {
 	scratch string
-	run     string            // of every suite
+	run     string        // of every suite
+	slow    time.Duration // what takes longer is asked last
+	say     io.Writer
 	suites  map[string]*suite // that were measured, by their folder
 }
 
 // try tries all chosen mutants of a package.
-func (b *bench) try(ctx context.Context, p *pkg, slow time.Duration, progress io.Writer) error {
-	fmt.Fprintf(progress, "%s: %d of %d mutants\n", p.dir, len(p.chosen), len(p.all))
-	var suites []*suite
-	for _, dir := range append([]string{p.dir}, witnesses[p.dir]...) {
-		s, err := b.measure(ctx, dir, slow, progress)
-		if err != nil {
-			return fmt.Errorf("%s: %w", dir, err)
-		}
-		suites = append(suites, s)
-	}
+func (b *bench) try(ctx context.Context, p *pkg) error {
+	fmt.Fprintf(b.say, "%s: %d of %d mutants\n", p.dir, len(p.chosen), len(p.all))
 	for i, m := range p.chosen {
 		started := time.Now()
-		r, err := b.attempt(ctx, m, suites)
+		r, err := b.attempt(ctx, m, append([]string{p.dir}, witnesses[p.dir]...))
 		if err != nil {
 			return fmt.Errorf("%s: %w", m, err)
 		}
@@ -74,7 +68,7 @@ func (b *bench) try(ctx context.Context, p *pkg, slow time.Duration, progress io
 		if r.by != "" {
 			by = " by " + r.by
 		}
-		fmt.Fprintf(progress, "%3d/%d %s: %s%s, %.1f s\n", i+1, len(p.chosen), m, r.fate, by, time.Since(started).Seconds())
+		fmt.Fprintf(b.say, "%3d/%d %s: %s%s, %.1f s\n", i+1, len(p.chosen), m, r.fate, by, time.Since(started).Seconds())
 	}
 	return nil
 }
@@ -83,7 +77,7 @@ func (b *bench) try(ctx context.Context, p *pkg, slow time.Duration, progress io
 var passed = regexp.MustCompile(`(?m)^--- PASS: (\S+) \((\d+\.\d+s)\)`)
 
 // measure runs the tests of a package as it is. They must pass, or every mutant would seem to be found.
-func (b *bench) measure(ctx context.Context, dir string, slow time.Duration, progress io.Writer) (*suite, error) {
+func (b *bench) measure(ctx context.Context, dir string) (*suite, error) {
 	if s := b.suites[dir]; s != nil {
 		return s, nil
 	}
@@ -106,7 +100,7 @@ func (b *bench) measure(ctx context.Context, dir string, slow time.Duration, pro
 	took := time.Since(started)
 	tests := passed.FindAllStringSubmatch(said, -1)
 	for _, test := range tests {
-		if d, err := time.ParseDuration(test[2]); err == nil && d > slow {
+		if d, err := time.ParseDuration(test[2]); err == nil && d > b.slow {
 			s.slow = append(s.slow, test[1])
 		}
 	}
@@ -114,17 +108,21 @@ func (b *bench) measure(ctx context.Context, dir string, slow time.Duration, pro
 		s.slow = nil
 	}
 	s.bound = 3*took + 20*time.Second
-	fmt.Fprintf(progress, "%s: %d tests pass as it is, in %.0f s; slow ones: %s\n", dir, len(tests), took.Seconds(), strings.Join(s.slow, " "))
+	fmt.Fprintf(b.say, "%s: %d tests pass as it is, in %.0f s; slow ones: %s\n", dir, len(tests), took.Seconds(), strings.Join(s.slow, " "))
 	b.suites[dir] = s
 	return s, nil
 }
 
-// attempt compiles one mutant and asks the tests about it.
-func (b *bench) attempt(ctx context.Context, m mutant, suites []*suite) (result, error) {
+// attempt compiles one mutant and asks the tests about it, those of one package after the other.
+func (b *bench) attempt(ctx context.Context, m mutant, dirs []string) (result, error) {
 	if err := b.overlay(m); err != nil {
 		return result{}, err
 	}
-	for _, s := range suites {
+	for _, dir := range dirs {
+		s, err := b.measure(ctx, dir)
+		if err != nil {
+			return result{}, fmt.Errorf("%s: %w", dir, err)
+		}
 		compiled, _, err := b.compile(ctx, s.dir, "-overlay", filepath.Join(b.scratch, "overlay.json"))
 		switch {
 		case err != nil:
