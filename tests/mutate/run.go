@@ -160,7 +160,7 @@ func (b *bench) overlay(m mutant) error {
 		return err
 	}
 	broken := filepath.Join(b.scratch, "broken.go")
-	if err := os.WriteFile(broken, m.apply(text), 0o600); err != nil {
+	if err := os.WriteFile(broken, m.apply(text), 0o600); err != nil { //nolint:gosec // in a folder of our own
 		return err
 	}
 	raw, err := json.Marshal(map[string]any{"Replace": map[string]string{original: broken}})
