@@ -7,7 +7,7 @@ LOCAL := { test -x .local/bin/local || echo 'Building the local stack: the first
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help run test contracts release-contracts check bench k6 soak drill package start token seed reset lint rules fmt fuzz vuln licences azure
+.PHONY: help run test contracts release-contracts check bench k6 soak mutate drill package start token seed reset lint rules fmt fuzz vuln licences azure
 
 help: ## List these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-17s %s\n", $$1, $$2}'
@@ -84,6 +84,9 @@ k6: ## Send Black Friday to a running stack (make run): make k6 RATE=500 DURATIO
 soak: ## Hurt the service for SOAK (2m) under load and check the books, then see that the checks can fail
 	@$(LOCAL) services -- env SOAK=$(or $(SOAK),2m) go test -count=1 -timeout 0 -v ./tests/soak
 	@SOAK=$(or $(SOAK),2m) AWAY=$(or $(AWAY),60s) CHAOS_BROKEN=1 CHAOS_DIR='$(if $(CHAOS_DIR),$(abspath $(CHAOS_DIR)))' go test -count=1 -timeout 0 -v ./tests/chaos
+
+mutate: ## Break the code that carries the promises, one change at a time, and list what no test notices (an hour); ARGS=--help says more
+	@$(LOCAL) services -- go run ./tests/mutate $(ARGS)
 
 # Prometheus evaluates the alerts; the tag leaves out the clients of forty clouds' service discovery.
 drill: ## Make each runbook's fault under load, see its alerts fire and its actions end them (15 min); writes docs/runbooks/drill.md

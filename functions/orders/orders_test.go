@@ -349,6 +349,18 @@ func TestConfirmDueUsesTheDatabasesClock(t *testing.T) {
 	}, 10*time.Second, 5*time.Millisecond)
 	assert.Equal(t, "Confirmed", kit.One[string](t, s.Database, `SELECT status FROM orders`))
 	assert.Equal(t, 2, kit.One[int](t, s.Database, `SELECT count(*) FROM outbox`))
+
+	// Neither what is confirmed nor what was cancelled is due, whatever its age.
+	s.place(t, token, "cancelled", draft("ada", line{product, 1, nil}))
+	id := kit.One[string](t, s.Database, `SELECT id::text FROM orders WHERE status = 'Pending'`)
+	r := s.cancel(t, token, "c", "/api/v1/orders/"+id)
+	require.Equal(t, http.StatusOK, r.Status, "%s", r.Body)
+	time.Sleep(5 * time.Millisecond) // so that it is older than a millisecond
+	n, err = s.orders.ConfirmDue(ctx, s.Pools.Background, time.Millisecond, 100)
+	require.NoError(t, err)
+	assert.Zero(t, n)
+	assert.Equal(t, "Cancelled", kit.One[string](t, s.Database, `SELECT status FROM orders WHERE id = $1`, id))
+	balanced(t, s.Database)
 }
 
 // IK-16 and P1: a client that leaves does not stop a started write, and its retry finds the answer.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -174,4 +175,25 @@ func TestEveryTypeCanBeSubscribedTo(t *testing.T) {
 	s := open(t, webhooks.Limits{})
 	reply := s.call(t, http.MethodPost, register, map[string]any{"url": "https://example.com/", "events": events.Types})
 	assert.Equal(t, http.StatusCreated, reply.Status, "%s", reply.Body)
+}
+
+// TestADeliveryThatSomebodyIsTakingIsLeftToThem: a worker neither waits for one that another is just taking nor takes it too.
+func TestADeliveryThatSomebodyIsTakingIsLeftToThem(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{Patience: time.Second})
+	r := receive(t, nil)
+	e := s.subscribe(t, r.url)
+	id, _ := s.publish(t)
+	other, err := pgx.Connect(t.Context(), s.OwnerURL)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = other.Close(context.Background()) })
+	tx, err := other.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `SELECT 1 FROM webhook_deliveries FOR UPDATE`)
+	require.NoError(t, err)
+	require.NoError(t, s.hooks.Deliver(t.Context(), wakeUp(t, id, e.id)))
+	assert.Empty(t, r.requests())
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.NoError(t, s.hooks.Deliver(t.Context(), wakeUp(t, id, e.id)))
+	assert.Len(t, r.requests(), 1)
 }

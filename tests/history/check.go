@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Violation is a broken promise: its id in docs/decisions.md and the evidence.
+// Violation is a broken promise: its id in docs/resilience.md and the evidence.
 type Violation struct{ Promise, What string }
 
 // String implements fmt.Stringer.
