@@ -1,9 +1,9 @@
 // Command cover runs all tests, counts which statements of our own code they execute, and fails when that are too few.
 //
 // The end-to-end, chaos and Lambda tests run the handler in processes of their own, and kill most of them. So what tests
-// build is instrumented too, by the go command's own GOFLAGS, and a handler under measurement writes down twice a second
-// what it has executed: testdata/flush.go, which the compiler gets as an overlay and no other build has. What all
-// processes wrote is merged, and shown as a page.
+// build is instrumented too, by the go command's own GOFLAGS, and writes down twice a second what it has executed:
+// testdata/flush.go, which the compiler gets as an overlay and no other build has. What all processes wrote is merged, and
+// shown as a page. Not counted is what a test's own program executes when a test starts it again and kills it.
 //
 // Read main.go, then run.go (how the tests are run), profile.go (what counts) and page.go.
 package main

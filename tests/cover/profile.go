@@ -47,26 +47,6 @@ func parseProfile(text []byte) (*profile, error) {
 	return p, nil
 }
 
-// within is the part of p whose blocks are in other too. Some tests run a handler that was patched on purpose: a file that
-// was has other blocks than the repository's, of which the tests' own processes know.
-func (p *profile) within(other *profile) *profile {
-	out := &profile{map[string]map[string]block{}}
-	for file, blocks := range p.blocks {
-		if path.Base(file) == "zz_cover.go" {
-			continue // ours
-		}
-		for position, b := range blocks {
-			if _, ok := other.blocks[file][position]; ok {
-				if out.blocks[file] == nil {
-					out.blocks[file] = map[string]block{}
-				}
-				out.blocks[file][position] = b
-			}
-		}
-	}
-	return out
-}
-
 // text is the profile for `go tool cover`, and the place of each file in it.
 func (p *profile) text() (text []byte, index map[string]int) {
 	var out bytes.Buffer

@@ -3,8 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	_ "embed" // what is added to the handler
+	_ "embed" // what is added to programs
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,21 +20,11 @@ import (
 // below tests/ are not counted. None of it is generated.
 var roots = []string{"functions", "handler", "shared", "infra/local"}
 
+// flush is added to the package of the standard library with which every instrumented program is linked, and no other.
+// It can't be a file of ours: the instrumentation reads those from where they are, whatever an overlay says.
+//
 //go:embed testdata/flush.go
 var flush string
-
-// place is a package of the handler or of the local stack that nearly all processes of a test are linked with. There the
-// place for the counters is set before anything looks for it, in processes too that are started with a bare environment.
-const place = `package %s
-
-import "os"
-
-func init() {
-	if os.Getenv("GOCOVERDIR") == "" {
-		os.Setenv("GOCOVERDIR", %q)
-	}
-}
-`
 
 // run is one measurement.
 type run struct {
@@ -41,14 +32,11 @@ type run struct {
 	module string
 	flags  string // GOFLAGS as the caller has them
 
-	// The tests' own processes write into one folder, those that they start into the other.
-	tests, children string
-	overlay         string
+	data string // the folder that all processes write into
 }
 
 func newRun(ctx context.Context, o options) (*run, error) {
-	data := filepath.Join(o.out, "data")
-	r := &run{options: o, tests: filepath.Join(data, "tests"), children: filepath.Join(data, "children"), overlay: filepath.Join(data, "overlay.json")}
+	r := &run{options: o, data: filepath.Join(o.out, "data")}
 	var err error
 	if r.module, err = r.ask(ctx, "list", "-m"); err != nil {
 		return nil, err
@@ -56,40 +44,25 @@ func newRun(ctx context.Context, o options) (*run, error) {
 	if r.flags, err = r.ask(ctx, "env", "GOFLAGS"); err != nil {
 		return nil, err
 	}
-	if err := os.RemoveAll(data); err != nil {
+	root, err := r.ask(ctx, "env", "GOROOT")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.RemoveAll(r.data); err != nil {
 		return nil, fmt.Errorf("removing the last run's data: %w", err)
 	}
-	for _, dir := range []string{r.tests, r.children} {
-		if err := os.MkdirAll(dir, 0o750); err != nil {
-			return nil, fmt.Errorf("making a folder for what is counted: %w", err)
-		}
+	if err := os.MkdirAll(r.data, 0o750); err != nil {
+		return nil, fmt.Errorf("making a folder for what is counted: %w", err)
 	}
-	return r, r.addFiles(data)
+	added := r.file("flush.txt") // no source of a package here
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(root, "src/internal/coverage/cfile/zz_flush.go"): added}})
+	if err != nil {
+		return nil, err
+	}
+	return r, errors.Join(os.WriteFile(added, []byte(strings.ReplaceAll(flush, "PLACE", r.data)), 0o600), os.WriteFile(r.file("overlay.json"), overlay, 0o600))
 }
 
-// addFiles writes the sources that only these builds have, and the overlay that tells the compiler of them.
-func (r *run) addFiles(dir string) error {
-	replace := map[string]string{}
-	for at, text := range map[string]string{
-		"handler":           flush,
-		"shared/background": fmt.Sprintf(place, "background", r.children),
-		"infra/local/child": fmt.Sprintf(place, "child", r.children),
-	} {
-		file := filepath.Join(dir, strings.ReplaceAll(at, "/", "_")+".go")
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			return fmt.Errorf("adding to %s: %w", at, err)
-		}
-		replace[filepath.Join(r.repo, filepath.FromSlash(at), "zz_cover.go")] = file
-	}
-	text, err := json.Marshal(map[string]any{"Replace": replace})
-	if err == nil {
-		err = os.WriteFile(r.overlay, text, 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("writing the overlay: %w", err)
-	}
-	return nil
-}
+func (r *run) file(name string) string { return filepath.Join(r.data, name) }
 
 // test runs the tests as `make test` does, but without -race, which would cost much and count the same.
 func (r *run) test(ctx context.Context, out io.Writer) error {
@@ -98,11 +71,11 @@ func (r *run) test(ctx context.Context, out io.Writer) error {
 		patterns[i] = r.module + "/" + root + "/..."
 	}
 	args := append([]string{"test", "-p", "1", "-count=1", "-vet=off", "-timeout", "20m"}, r.packages...)
-	cmd := exec.CommandContext(ctx, "go", append(args, "-args", "-test.gocoverdir="+r.tests)...) //nolint:gosec // what the caller asked for
+	cmd := exec.CommandContext(ctx, "go", append(args, "-args", "-test.gocoverdir="+r.data)...) //nolint:gosec // what the caller asked for
 	cmd.Dir, cmd.Stdout, cmd.Stderr = r.repo, out, out
 	// In GOFLAGS, so that every build below inherits them. Only in atomic mode can a running program be asked for its counters.
-	cmd.Env = append(os.Environ(), "GOCOVERDIR="+r.children, "COVER_OVERLAY="+r.overlay,
-		fmt.Sprintf("GOFLAGS=%s -cover -covermode=atomic -coverpkg=%s '-overlay=%s'", r.flags, strings.Join(patterns, ","), r.overlay))
+	cmd.Env = append(os.Environ(), "GOCOVERDIR="+r.data,
+		fmt.Sprintf("GOFLAGS=%s -cover -covermode=atomic -coverpkg=%s '-overlay=%s'", r.flags, strings.Join(patterns, ","), r.file("overlay.json")))
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // it ends the test that is running
 	cmd.WaitDelay = 30 * time.Second
 	if err := cmd.Run(); err != nil {
@@ -113,33 +86,22 @@ func (r *run) test(ctx context.Context, out io.Writer) error {
 
 // merged is what all processes executed.
 func (r *run) merged(ctx context.Context) (*profile, error) {
-	ours, err := r.profile(ctx, r.tests)
+	if _, err := r.ask(ctx, "tool", "covdata", "textfmt", "-i="+r.data, "-o="+r.file("profile.txt")); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(r.file("profile.txt"))
+	if err != nil {
+		return nil, fmt.Errorf("reading what was executed: %w", err)
+	}
+	p, err := parseProfile(text)
 	if err != nil {
 		return nil, err
 	}
-	all, err := r.profile(ctx, r.tests, r.children)
-	if err != nil {
-		return nil, err
-	}
-	p := all.within(ours)
 	missing, err := r.missing(ctx, p)
 	if err == nil && len(missing) > 0 {
 		err = fmt.Errorf("in none of the tests that were run are: %s", strings.Join(missing, ", "))
 	}
 	return p, err
-}
-
-// profile merges what was written into folders.
-func (r *run) profile(ctx context.Context, dirs ...string) (*profile, error) {
-	file := filepath.Join(r.out, "data", "profile.txt")
-	if _, err := r.ask(ctx, "tool", "covdata", "textfmt", "-i="+strings.Join(dirs, ","), "-o="+file); err != nil {
-		return nil, err
-	}
-	text, err := os.ReadFile(file) //nolint:gosec // just written
-	if err != nil {
-		return nil, fmt.Errorf("reading what was executed: %w", err)
-	}
-	return parseProfile(text)
 }
 
 // missing are the packages with code that no test was linked with, and whose statements are therefore in no count.

@@ -15,17 +15,11 @@ import (
 type Patch struct{ File, From, To string }
 
 // Overlay writes patched copies of source files of the repository at root, and new files by their path in it, and returns
-// the file that tells the compiler of them (stage.BuildOptions). Under `make cover` what that adds to every handler is in it:
-// a build takes one overlay.
+// the file that tells the compiler of them (stage.BuildOptions).
 func Overlay(t testing.TB, root string, patches []Patch, added map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	replace := map[string]string{}
-	if base := os.Getenv("COVER_OVERLAY"); base != "" {
-		raw, err := os.ReadFile(base) //nolint:gosec // named by the command that runs the tests
-		require.NoError(t, err)
-		require.NoError(t, json.Unmarshal(raw, &struct{ Replace *map[string]string }{&replace}))
-	}
 	place := func(file, text string) {
 		if _, known := replace[file]; !known {
 			replace[file] = filepath.Join(dir, strconv.Itoa(len(replace))+".go")
