@@ -40,13 +40,14 @@ func Go(f func()) { go f() }
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"example.com/shop/shared/background"
 )
 
 func main() {
 	background.Go(serve)
-	select {}
+	time.Sleep(time.Hour)
 }
 
 func serve() {

@@ -19,7 +19,7 @@ var pageHTML string
 func (r *run) page(ctx context.Context, p *profile, t totals) (string, error) {
 	text, index := p.text()
 	file := filepath.Join(r.out, "profile.txt")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
+	if err := os.WriteFile(file, text, 0o600); err != nil { //nolint:gosec // in the folder that the caller named
 		return "", fmt.Errorf("writing what was executed: %w", err)
 	}
 	if _, err := r.ask(ctx, "tool", "cover", "-html="+file, "-o="+filepath.Join(r.out, "source.html")); err != nil {
