@@ -76,7 +76,9 @@ func (r *run) test(ctx context.Context, out io.Writer) error {
 	// In GOFLAGS, so that every build below inherits them. Only in atomic mode can a running program be asked for its counters.
 	cmd.Env = append(os.Environ(), "GOCOVERDIR="+r.data,
 		fmt.Sprintf("GOFLAGS=%s -cover -covermode=atomic -coverpkg=%s '-overlay=%s'", r.flags, strings.Join(patterns, ","), r.file("overlay.json")))
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) } // it ends the test that is running
+	// The test that is running ends with the go command, which does not see to that.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("the tests: %w", err)
