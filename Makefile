@@ -7,7 +7,7 @@ LOCAL := { test -x .local/bin/local || echo 'Building the local stack: the first
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help run test contracts release-contracts check bench k6 soak mutate drill package start token seed reset lint rules fmt fuzz vuln licences azure
+.PHONY: help run test cover contracts release-contracts check bench k6 soak mutate drill package start token seed reset lint rules fmt fuzz vuln licences azure
 
 help: ## List these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-17s %s\n", $$1, $$2}'
@@ -19,6 +19,9 @@ run: ## Run the whole stack on this machine until Ctrl-C
 test: ## Run all tests against a throw-away PostgreSQL and Redis
 	@$(LOCAL) services -- go test -p 1 -race -shuffle=on -timeout 20m ./...
 	@go test -count=1 -run '^TestNoDocumentKillsTheProcess$$' ./functions/graphql/engine
+
+cover: ## Run all tests and show what they execute, handlers they kill included, in .local/cover; fails below 80 % (20 min)
+	@go build -o .local/bin/cover ./tests/cover && $(LOCAL) services -- .local/bin/cover $(ARGS)
 
 # With -race like the tests, so that nothing is compiled twice.
 contracts: ## Hold what a storefront and a webhook receiver rely on against the service; UPDATE=1 writes their contracts anew

@@ -133,6 +133,24 @@ func TestBuild(t *testing.T) {
 	require.ErrorContains(t, stage.Build(t.Context(), repo, out, stage.BuildOptions{Version: "a b"}), "holds a blank")
 }
 
+// Tests that break the handler on purpose would else test the handler as it is, without a word, when coverage is measured.
+func TestAnOverlayIsKeptUnderCoverage(t *testing.T) {
+	t.Setenv("GOFLAGS", "-cover -coverpkg=example.com/...")
+	repo := t.TempDir()
+	write(t, repo, map[string]string{
+		"go.mod":          "module example.com/x\n\ngo 1.26\n",
+		"handler/main.go": "package main\n\nfunc main() { println(\"whole\") }\n",
+		"broken.go":       "package main\n\nfunc main() { println(\"broken\") }\n",
+	})
+	overlay := fmt.Sprintf(`{"Replace": {%q: %q}}`, filepath.Join(repo, "handler/main.go"), filepath.Join(repo, "broken.go"))
+	write(t, repo, map[string]string{"overlay.json": overlay})
+	out := filepath.Join(repo, "out")
+	require.NoError(t, stage.Build(t.Context(), repo, out, stage.BuildOptions{Overlay: filepath.Join(repo, "overlay.json")}))
+	said, err := exec.CommandContext(t.Context(), out).CombinedOutput()
+	require.NoError(t, err)
+	assert.Equal(t, "broken\n", string(said))
+}
+
 // TestZip packs one folder twice, the second time with other dates and modes, and looks at what is in it.
 func TestZip(t *testing.T) {
 	t.Parallel()
