@@ -25,7 +25,16 @@ func tryLock(path string) (io.Closer, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
 	}
-	return f, nil
+	return fileLock{f}, nil
+}
+
+// fileLock is a lock on a file that is open.
+type fileLock struct{ *os.File }
+
+// Close gives the lock back. To close the file is not enough: a child that is being started just now has it open until it
+// executes its program.
+func (l fileLock) Close() error {
+	return errors.Join(syscall.Flock(int(l.Fd()), syscall.LOCK_UN), l.File.Close())
 }
 
 const lockFile = "stack.lock"
