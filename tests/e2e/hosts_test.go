@@ -55,7 +55,7 @@ func TestTheHandlerOutlivesAKilledHost(t *testing.T) {
 	port, err := child.FreePort()
 	require.NoError(t, err)
 	w.addr = fmt.Sprintf("127.0.0.1:%d", port)
-	first := w.hostAlone(t, g.url, "REQUEST_TIMEOUT=2s", "LOG_LEVEL=ERROR")
+	first := w.hostAlone(t, g.url, "REQUEST_TIMEOUT=2s", "LOG_LEVEL=ERROR+4")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	clients := (&service{world: w, at: w.addr}).shop(ctx, t)
@@ -73,7 +73,7 @@ func TestTheHandlerOutlivesAKilledHost(t *testing.T) {
 	assert.NotEqual(t, first.handler.pid, s.HandlerPID())
 	clients.some(ctx, t)
 	assert.GreaterOrEqual(t, clients.leave(ctx, t), 1, "commits whose answer was lost")
-	// It lives until it says something: nobody reads its standard output any more.
+	// It lives until it says something, which it is kept from here: nobody reads its standard output any more.
 	t.Logf("asking for the orphan at the end: %v", syscall.Kill(first.handler.pid, 0))
 }
 
