@@ -86,7 +86,7 @@ func (c *Codec) Encode(scope string, position any) (string, error) {
 
 // Decode reads a cursor of the scope into position. Anything else is ErrBadCursor.
 func (c *Codec) Decode(scope, cursor string, position any) error {
-	if len(cursor) > maxCursor {
+	if len(cursor) > maxCursor || strings.ContainsAny(cursor, "\r\n") { // which the decoder would pass over
 		return ErrBadCursor
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
