@@ -52,8 +52,9 @@ func deliveryID(event, endpoint uuid.UUID) string {
 
 // parseDeliveryID reads what deliveryID wrote; false for anything else.
 func parseDeliveryID(id string) (event, endpoint uuid.UUID, ok bool) {
+	const size = len(event) + len(endpoint)
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(id)
-	if err != nil || len(raw) != 2*len(event) {
+	if err != nil || len(raw) != size || len(id) != base64.RawURLEncoding.EncodedLen(size) { // the decoder passes over line breaks
 		return event, endpoint, false
 	}
 	return uuid.UUID(raw[:16]), uuid.UUID(raw[16:]), true

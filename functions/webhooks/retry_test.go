@@ -86,7 +86,7 @@ func TestDeliveryIDsAreReversible(t *testing.T) {
 	a, b, ok := parseDeliveryID(id)
 	assert.True(t, ok)
 	assert.Equal(t, []uuid.UUID{event, endpoint}, []uuid.UUID{a, b})
-	for _, bad := range []string{"", id[:42], id + "A", strings.Repeat("!", 43), id[:42] + "="} {
+	for _, bad := range []string{"", id[:42], id + "A", id + "\n", id[:20] + "\r\n" + id[20:], strings.Repeat("!", 43), id[:42] + "="} {
 		_, _, ok := parseDeliveryID(bad)
 		assert.False(t, ok, bad)
 	}
