@@ -20,7 +20,7 @@ test: ## Run all tests against a throw-away PostgreSQL and Redis
 	@$(LOCAL) services -- go test -p 1 -race -shuffle=on -timeout 20m ./...
 	@go test -count=1 -run '^TestNoDocumentKillsTheProcess$$' ./functions/graphql/engine
 
-cover: ## Run all tests and show what they execute, handlers they kill included, in .local/cover; fails below 80 % (20 min)
+cover: ## Run all tests and show what they execute, handlers they kill included, in .local/cover; fails below 80 %
 	@go build -o .local/bin/cover ./tests/cover && $(LOCAL) services -- .local/bin/cover $(ARGS)
 
 # With -race like the tests, so that nothing is compiled twice.
@@ -88,7 +88,7 @@ soak: ## Hurt the service for SOAK (2m) under load and check the books, then see
 	@$(LOCAL) services -- env SOAK=$(or $(SOAK),2m) go test -count=1 -timeout 0 -v ./tests/soak
 	@SOAK=$(or $(SOAK),2m) AWAY=$(or $(AWAY),60s) CHAOS_BROKEN=1 CHAOS_DIR='$(if $(CHAOS_DIR),$(abspath $(CHAOS_DIR)))' go test -count=1 -timeout 0 -v ./tests/chaos
 
-mutate: ## Break the code that carries the promises, one change at a time, and list what no test notices (an hour); ARGS=--help says more
+mutate: ## Break the code that carries the promises, one change at a time, and list what no test notices; ARGS=--help says more
 	@$(LOCAL) services -- go run ./tests/mutate $(ARGS)
 
 # Prometheus evaluates the alerts; the tag leaves out the clients of forty clouds' service discovery.

@@ -137,7 +137,8 @@ func (l *Limiter) TurnAway(ctx context.Context, c Class) bool {
 	return true
 }
 
-// keep waits for Options.Hold, or until nobody waits for the answer any more.
+// keep waits for Options.Hold, or until it is known that nobody waits for the answer any more: of a request whose body is
+// unread the server does not notice.
 func (l *Limiter) keep(ctx context.Context) {
 	defer l.held.Add(-1)
 	if l.held.Add(1) > int64(l.options.Held) {

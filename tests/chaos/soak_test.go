@@ -103,7 +103,7 @@ func soak(t *testing.T, o options, seed uint64, duration time.Duration, crowd in
 	working.Wait()
 	calm := log.Now()
 	hook.calmDown()
-	patience := 3*time.Minute + duration/4
+	patience := max(3*time.Minute, duration/4)
 	if o.overlay != "" {
 		patience = 20 * time.Second // a broken service may never come to rest
 	}

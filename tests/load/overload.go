@@ -16,7 +16,7 @@ const (
 	burstTime       = 15 * time.Second
 	afterTime       = 40 * time.Second
 	burstPatience   = 2 * time.Second // of a customer
-	burstClients    = 1000            // connections in the burst: the platform lets no more requests be under way at an instance
+	burstClients    = 1500            // connections in the burst
 	goodputBar      = 90.0            // percent of the peak
 	recoveryBar     = 30              // seconds
 	normalSeconds   = 3               // in a row, until the latency counts as normal again
