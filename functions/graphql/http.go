@@ -119,7 +119,7 @@ func (x *exchange) serve() {
 // bind reads the request up to an operation that may be executed.
 func (x *exchange) bind() (*engine.Bound, error) {
 	var err error
-	if x.query, err = readRequest(x.w, x.r); err != nil {
+	if x.query, err = readRequest(x.API, x.w, x.r); err != nil {
 		return nil, err
 	}
 	text, err := x.persisted.text(x.query)

@@ -3,7 +3,6 @@ package graphql
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -41,7 +40,7 @@ func misshapen(format string, args ...any) *malformed {
 }
 
 // readRequest reads the URL of a GET or the body of a POST. The error is a *malformed or a *rest.Problem.
-func readRequest(w http.ResponseWriter, r *http.Request) (*request, error) {
+func readRequest(api *rest.API, w http.ResponseWriter, r *http.Request) (*request, error) {
 	if r.Method != http.MethodPost {
 		return fromQuery(r.URL.RawQuery)
 	}
@@ -54,18 +53,11 @@ func readRequest(w http.ResponseWriter, r *http.Request) (*request, error) {
 	if r.Header.Get("Content-Encoding") != "" {
 		return nil, rest.NewProblem(rest.UnsupportedMediaType, "Bodies are sent uncompressed, without Content-Encoding.")
 	}
-	var raw bytes.Buffer
-	if r.ContentLength > 0 && r.ContentLength <= maxBody {
-		raw.Grow(int(r.ContentLength) + bytes.MinRead)
+	raw, err := api.ReadBody(w, r, maxBody)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := raw.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return nil, rest.NewProblem(rest.PayloadTooLarge, "The body is larger than %d bytes.", maxBody)
-		}
-		return nil, rest.NewProblem(rest.Malformed, "The body could not be read to its end.")
-	}
-	return fromBody(raw.Bytes())
+	return fromBody(raw)
 }
 
 func fromBody(raw []byte) (*request, error) {

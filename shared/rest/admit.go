@@ -12,7 +12,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -174,33 +173,17 @@ func (a *API) readBody(r *http.Request, w http.ResponseWriter, call *Call) error
 		w.Header()["Accept-Encoding"] = identity // so that the client can tell which of the two it was (RFC 9110, section 15.5.16)
 		return NewProblem(UnsupportedMediaType, "Bodies are sent uncompressed, without Content-Encoding.")
 	}
-	var raw bytes.Buffer
-	if r.ContentLength > 0 && r.ContentLength <= maxBody {
-		raw.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
-	// A client that takes its time holds a permit meanwhile, so it doesn't get much.
-	conn := http.NewResponseController(w)
-	_ = conn.SetReadDeadline(time.Now().Add(a.config.BodyTime)) // of a test's recorder there is none
-	_, err = raw.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
-	_ = conn.SetReadDeadline(time.Time{})
+	raw, err := a.ReadBody(w, r, maxBody)
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return NewProblem(PayloadTooLarge, "The body is larger than %d bytes.", maxBody)
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			w.Header()["Connection"] = closing // what would come next on it is the rest of this body
-			return NewProblem(requestTimeout, "The body did not arrive whole within %s.", a.config.BodyTime)
-		}
-		return NewProblem(Malformed, "The body could not be read to its end.")
+		return err
 	}
-	if call.canonical, err = idempotency.Canonical(raw.Bytes()); err != nil {
+	if call.canonical, err = idempotency.Canonical(raw); err != nil {
 		return err
 	}
 	if holdsNUL(call.canonical) {
 		return NewProblem(Malformed, "The body holds the character U+0000, which no text here may.")
 	}
-	r.Body = io.NopCloser(&raw)
+	r.Body = io.NopCloser(bytes.NewReader(raw))
 	r.Header.Set("Content-Type", "application/json") // checked above; the library knows one spelling only
 	return nil
 }

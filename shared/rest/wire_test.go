@@ -2,6 +2,8 @@ package rest_test
 
 import (
 	"bufio"
+	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -94,6 +96,25 @@ func TestASlowBodyIsCutOff(t *testing.T) {
 	assert.Equal(t, "application/problem+json", res.Header.Get("Content-Type"))
 	assert.True(t, res.Close)
 	assert.Less(t, time.Since(began), 5*time.Second)
+}
+
+// Whoever sends a whole body before listening, as the host does, is told that it is too large, and not cut off.
+func TestABodyThatIsTooLargeIsTakenBeforeItIsRefused(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(open(t).Handler())
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	const size = 12 << 20
+	_, err = fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", things, size)
+	require.NoError(t, err)
+	_, err = conn.Write(bytes.Repeat([]byte(" "), size))
+	require.NoError(t, err, "cut off while it sent")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	assert.Equal(t, http.StatusRequestEntityTooLarge, res.StatusCode)
 }
 
 // The time for the body is no time for the work: what is read in time is worked on for as long as it takes.
