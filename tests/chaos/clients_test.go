@@ -82,13 +82,37 @@ type client struct {
 	shop   *shop
 	number int
 	name   string
-	token  string
 	random *rand.Rand
 	http   *http.Client
 	cart   string
 	orders []string          // to be cancelled
 	known  []history.Attempt // that were answered, to be asked for again
 	asked  []request         // and how
+
+	mu      sync.Mutex
+	token   string
+	renewed time.Time // when the token was issued
+}
+
+// bearer is the client's token, renewed long before its quarter of an hour is over.
+func (c *client) bearer() (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.renewed) < 5*time.Minute {
+		return c.token, nil
+	}
+	token, err := c.shop.s.issuer.Token(c.name, kit.Everything+" catalog:write webhook:manage", "admin")
+	if err == nil {
+		c.token, c.renewed = token, time.Now()
+	}
+	return token, err
+}
+
+// authorize puts the client's token into a request.
+func (c *client) authorize(r *http.Request) error {
+	token, err := c.bearer()
+	r.Header.Set("Authorization", "Bearer "+token)
+	return err
 }
 
 // request is what a key stands for.
@@ -105,8 +129,7 @@ func newClient(t *testing.T, p *shop, number int, seed uint64) *client {
 		random: rand.New(rand.NewPCG(seed, uint64(number)+100)),
 		http:   &http.Client{Timeout: impatience, Transport: &http.Transport{MaxIdleConnsPerHost: 2}}, // of its own
 	}
-	var err error
-	c.token, err = p.s.issuer.Token(c.name, kit.Everything+" catalog:write webhook:manage", "admin")
+	_, err := c.bearer()
 	require.NoError(t, err)
 	return c
 }
@@ -263,7 +286,9 @@ func (c *client) send(ctx context.Context, key string, r request) (*http.Respons
 		req.Header[name] = values
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+c.token)
+	if err := c.authorize(req); err != nil {
+		return nil, nil, err
+	}
 	req.Header.Set("Idempotency-Key", key)
 	res, err := c.http.Do(req)
 	if err != nil {

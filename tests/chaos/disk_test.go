@@ -112,21 +112,7 @@ func TestADiskThatIsFull(t *testing.T) {
 	s := open(t, options{data: smallDisk})
 	sc := busy(t, s)
 	time.Sleep(3 * time.Second) // the usual
-	sale := sc.client.shop.products(t.Context())
-	require.NotEmpty(t, sale)
-	cached := func() {
-		t.Helper()
-		for _, n := range s.hosts {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/api/v1/products/%s", n.port, sale[0]), nil)
-			require.NoError(t, err)
-			req.Header.Set("Authorization", "Bearer "+sc.client.token)
-			res, err := sc.client.http.Do(req)
-			require.NoError(t, err)
-			require.NoError(t, res.Body.Close())
-			require.Equal(t, http.StatusOK, res.StatusCode, "a cached product")
-		}
-	}
-	cached()
+	cached := sc.cached()
 	made := map[string]bool{}
 	res, _ := sc.probe(made)
 	require.Equal(t, http.StatusCreated, res.StatusCode)

@@ -339,7 +339,7 @@ func (th *theatre) operate(method, path string, body, out any) {
 	require.NoError(t, err)
 	req, err := http.NewRequestWithContext(t.Context(), method, fmt.Sprintf("http://127.0.0.1:%d%s", th.hosts[0].port, path), bytes.NewReader(raw))
 	require.NoError(t, err)
-	req.Header.Set("Authorization", "Bearer "+c.token)
+	require.NoError(t, c.authorize(req))
 	if method != http.MethodGet {
 		req.Header.Set("Idempotency-Key", c.key())
 		req.Header.Set("Content-Type", "application/json")
@@ -385,10 +385,9 @@ func (th *theatre) storm(clients int, key func() string) (stop func()) {
 				k := key()
 				mu.Unlock()
 				req, err := http.NewRequestWithContext(ctx, http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d/api/v1/orders", th.hosts[0].port), bytes.NewReader(body))
-				if err != nil {
+				if err != nil || th.client.authorize(req) != nil {
 					return
 				}
-				req.Header.Set("Authorization", "Bearer "+th.client.token)
 				req.Header.Set("Content-Type", "application/json")
 				req.Header.Set("Idempotency-Key", k)
 				if res, err := client.Do(req); err == nil {

@@ -30,7 +30,7 @@ func (sc *scene) cached() func() {
 		for _, n := range sc.hosts {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/api/v1/products/%s", n.port, id), nil)
 			require.NoError(t, err)
-			req.Header.Set("Authorization", "Bearer "+sc.client.token)
+			require.NoError(t, sc.client.authorize(req))
 			res, err := sc.client.http.Do(req)
 			require.NoError(t, err)
 			require.NoError(t, res.Body.Close())

@@ -59,6 +59,9 @@ func TestThePromisesHoldWhateverIsDoneToTheService(t *testing.T) {
 		t.Error(v)
 	}
 	assert.LessOrEqual(t, undecided, len(r.history.Run.Stock)/20, "too much of the stock's history was not decided: P2 is not proved")
+	for _, a := range r.history.Attempts {
+		require.NotEqual(t, http.StatusUnauthorized, a.Status, "a client's token is of no use: from then on nothing is proved")
+	}
 	assert.Positive(t, r.faults)
 	assert.Greater(t, len(r.truth.Orders), int(duration.Seconds()), "hardly anybody was served: nothing is proved")
 }
