@@ -17,9 +17,10 @@ import (
 
 // servicesCommand runs a command with a throw-away PostgreSQL and Redis beside it: how tests and benchmarks run.
 type servicesCommand struct {
-	Durable bool     `help:"Run PostgreSQL with fsync on, as benchmarks need it."`
-	Observe bool     `help:"Have PostgreSQL count statements (pg_stat_statements) and write its log as JSON where SQL can read it."`
-	Command []string `arg:"" passthrough:"" help:"Command to run, after --."`
+	Durable bool              `help:"Run PostgreSQL with fsync on, as benchmarks need it."`
+	Observe bool              `help:"Have PostgreSQL count statements (pg_stat_statements) and write its log as JSON where SQL can read it."`
+	Set     map[string]string `help:"PostgreSQL settings that differ from ours, as NAME=VALUE."`
+	Command []string          `arg:"" passthrough:"" help:"Command to run, after --."`
 }
 
 // Help is what `services --help` says beyond the flags.
@@ -48,6 +49,7 @@ func (c *servicesCommand) Run(root checkout) error {
 	if c.Durable {
 		settings = maps.Clone(pgserver.DurableSettings)
 	}
+	maps.Copy(settings, c.Set)
 	if c.Observe {
 		settings["logging_collector"], settings["log_destination"] = "on", "jsonlog"
 		settings["pg_stat_statements.track_planning"] = "on"

@@ -105,7 +105,7 @@ func Bearer(r *http.Request) (string, error) {
 		return "", ErrNoToken
 	}
 	token = strings.TrimSpace(token)
-	if token == "" || strings.ContainsAny(token, " ,") {
+	if token == "" || strings.Contains(token, " ") || strings.Contains(token, ",") { // a kilobyte is looked through: ContainsAny takes its time
 		return "", fmt.Errorf("%w: want Authorization: Bearer <token>", ErrBadRequest)
 	}
 	if r.URL.RawQuery != "" && r.URL.Query().Has("access_token") {

@@ -47,7 +47,9 @@ func TestTheCheckerFindsABrokenService(t *testing.T) {
 		}, "", "P4"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := soak(t, options{overlay: overlay(t, c.patches), sql: c.sql}, 1, 30*time.Second, clients)
+			half := usual
+			half.seed, half.duration = 1, 30*time.Second
+			r := soak(t, options{overlay: overlay(t, c.patches), sql: c.sql}, half)
 			var found []string
 			for _, v := range r.broken {
 				if v.Promise == c.promise {

@@ -64,14 +64,14 @@ func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] 
 func upTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d))) }
 
 // plan draws the faults of a run.
-func plan(seed uint64, duration time.Duration) (list []fault) {
-	r := rand.New(rand.NewPCG(seed, 10))
+func plan(c course) (list []fault) {
+	r := rand.New(rand.NewPCG(c.seed, 10))
 	all := 0
 	for _, k := range kinds {
 		all += k.weight
 	}
-	for at := time.Duration(0); at < duration; {
-		f := fault{node: r.IntN(hosts), pause: 100*time.Millisecond + upTo(r, 900*time.Millisecond)}
+	for at := time.Duration(0); at < c.duration; {
+		f := fault{node: r.IntN(hosts), pause: 100*time.Millisecond + upTo(r, c.breath-100*time.Millisecond)}
 		n := r.IntN(all)
 		for _, k := range kinds {
 			if n -= k.weight; n < 0 {

@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -27,28 +28,47 @@ import (
 	"github.com/company/order-catalog-service/tests/kit"
 )
 
-// clients is how many use the service at once, if CHAOS_CLIENTS does not say otherwise.
+// clients is how many use the service at once, if nobody says otherwise.
 const clients = 12
+
+// course is how a soak goes.
+type course struct {
+	seed     uint64
+	duration time.Duration
+	clients  int
+	breath   time.Duration // the longest time from one fault's end to the next one's beginning
+}
+
+// usual is the course of a soak of which nobody says otherwise.
+var usual = course{duration: 20 * time.Second, clients: clients, breath: time.Second}
+
+// asked is the usual course with what the environment says of it.
+func asked(t *testing.T) course {
+	t.Helper()
+	c := usual
+	c.seed = rand.Uint64()
+	read := func(name, want string, parse func(string) error) {
+		if text := os.Getenv(name); text != "" {
+			require.NoError(t, parse(text), "%s is %s", name, want)
+		}
+	}
+	read("SOAK", "a duration such as 2m", func(text string) (err error) { c.duration, err = time.ParseDuration(text); return err })
+	read("CHAOS_SEED", "a number, as an earlier run told it", func(text string) (err error) { c.seed, err = strconv.ParseUint(text, 10, 64); return err })
+	read("CHAOS_CLIENTS", "a number", func(text string) (err error) { c.clients, err = strconv.Atoi(text); return err })
+	read("CHAOS_BREATH", "a duration of half a second or more", func(text string) (err error) {
+		if c.breath, err = time.ParseDuration(text); err == nil && c.breath < 500*time.Millisecond {
+			err = errors.New("too short")
+		}
+		return err
+	})
+	return c
+}
 
 // TestThePromisesHoldWhateverIsDoneToTheService is the proof of all promises at once. It fails when one is broken, and
 // when nothing was done or nobody was served.
 func TestThePromisesHoldWhateverIsDoneToTheService(t *testing.T) {
-	duration, seed := 20*time.Second, rand.Uint64()
-	var err error
-	if text := os.Getenv("SOAK"); text != "" {
-		duration, err = time.ParseDuration(text)
-		require.NoError(t, err, "SOAK is a duration such as 2m")
-	}
-	if text := os.Getenv("CHAOS_SEED"); text != "" {
-		seed, err = strconv.ParseUint(text, 10, 64)
-		require.NoError(t, err, "CHAOS_SEED is a number, as an earlier run told it")
-	}
-	crowd := clients
-	if text := os.Getenv("CHAOS_CLIENTS"); text != "" {
-		crowd, err = strconv.Atoi(text)
-		require.NoError(t, err, "CHAOS_CLIENTS is a number")
-	}
-	r := soak(t, options{}, seed, duration, crowd)
+	c := asked(t)
+	r := soak(t, options{}, c)
 	undecided := 0
 	for _, v := range r.broken {
 		if v.Undecided() {
@@ -63,7 +83,7 @@ func TestThePromisesHoldWhateverIsDoneToTheService(t *testing.T) {
 		require.NotEqual(t, http.StatusUnauthorized, a.Status, "a client's token is of no use: from then on nothing is proved")
 	}
 	assert.Positive(t, r.faults)
-	assert.Greater(t, len(r.truth.Orders), int(duration.Seconds()), "hardly anybody was served: nothing is proved")
+	assert.Greater(t, len(r.truth.Orders), int(c.duration.Seconds()), "hardly anybody was served: nothing is proved")
 }
 
 // run is what a soak came to.
@@ -75,21 +95,21 @@ type run struct {
 }
 
 // soak runs a stack under clients and the nemesis for a while, lets it come to rest, and checks the history.
-func soak(t *testing.T, o options, seed uint64, duration time.Duration, crowd int) run {
+func soak(t *testing.T, o options, c course) run {
 	t.Helper()
-	t.Logf("CHAOS_SEED=%d", seed)
+	t.Logf("CHAOS_SEED=%d", c.seed)
 	s := open(t, o)
-	name := filepath.Join(artifacts(t), fmt.Sprintf("%s-%d.jsonl", strings.NewReplacer("/", "-", "'", "").Replace(t.Name()), seed))
+	name := filepath.Join(artifacts(t), fmt.Sprintf("%s-%d.jsonl", strings.NewReplacer("/", "-", "'", "").Replace(t.Name()), c.seed))
 	file, err := os.Create(name)
 	require.NoError(t, err)
-	log := history.NewLog(file, history.Run{Seed: seed, Began: time.Now(), Clients: crowd})
+	log := history.NewLog(file, history.Run{Seed: c.seed, Began: time.Now(), Clients: c.clients})
 	hook := listen(t)
-	p := &shop{s: s, log: log, shelf: max(shelf, shelf*crowd/clients)}
-	ctx, cancel := context.WithTimeout(context.Background(), duration)
+	p := &shop{s: s, log: log, shelf: max(shelf, shelf*c.clients/clients)}
+	ctx, cancel := context.WithTimeout(context.Background(), c.duration)
 	defer cancel()
-	customers := make([]*client, crowd)
+	customers := make([]*client, c.clients)
 	for i := range customers {
-		customers[i] = newClient(t, p, i, seed)
+		customers[i] = newClient(t, p, i, c.seed)
 	}
 	hook.register(t, customers[0])
 
@@ -99,14 +119,14 @@ func soak(t *testing.T, o options, seed uint64, duration time.Duration, crowd in
 	var listening, working sync.WaitGroup
 	t.Cleanup(func() { cancel(); deaf(); working.Wait(); listening.Wait() }) // also when a store did not come back
 	listening.Go(func() { topic = hear(hearing, t, s, &heard) })
-	for _, c := range customers {
-		working.Go(func() { c.use(ctx, t) })
+	for _, one := range customers {
+		working.Go(func() { one.use(ctx, t) })
 	}
-	r := run{faults: s.torment(ctx, log, plan(seed, duration), o.settings)}
+	r := run{faults: s.torment(ctx, log, plan(c), o.settings)}
 	working.Wait()
 	calm := log.Now()
 	hook.calmDown()
-	patience := max(3*time.Minute, duration/4)
+	patience := max(3*time.Minute, c.duration/4)
 	if o.overlay != "" {
 		patience = 20 * time.Second // a broken service may never come to rest
 	}

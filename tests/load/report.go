@@ -80,7 +80,8 @@ const explained = `
 - **The overload run** sends orders at half of the peak, then at three times the peak, then at half again. The peak is the mean
   of one before and one after, each over as long a time as the burst, and an order counts in the second in which it was
   placed. Arrivals share connections, as behind a gateway, and wait for a free one; most of a burst's latency is that wait.
-- **Tracing** compares three handlers, each on a database of its own: no collector, one that takes all, one that takes connections and hangs.
+- **Tracing** compares three handlers, each on a database of its own: no collector, one that takes all, one that takes
+  connections and hangs. They take turns in short rounds; ratios are medians of those within each round.
 - **The large database** has its orders spread over a day, with lines, keys, events and feed; rounds alternate with the small one.
 - **Processor time** is read from /proc for each process, and divided by the answers that were as they should be.
   [performance.md](performance.md) has it by part of the handler, for orders and for GraphQL.
@@ -122,7 +123,8 @@ func (b *bench) write(ctx context.Context, tables []table, held table) error {
 // circumstances say on what and when it was measured.
 func (b *bench) circumstances(ctx context.Context) string {
 	postgres := "unknown"
-	_ = b.direct.db.QueryRow(ctx, `SHOW server_version`).Scan(&postgres) // then it stays unknown
+	_ = b.direct.db.QueryRow(ctx, `SELECT concat(current_setting('server_version'), ' with ', string_agg(concat(name, ' ', current_setting(name)), ', ' ORDER BY name))
+	FROM unnest('{shared_buffers,max_wal_size,checkpoint_timeout,synchronous_commit,fsync,full_page_writes}'::text[]) name`).Scan(&postgres) // then it stays unknown
 	first := func(file, field string) string {
 		raw, _ := os.ReadFile(file) //nolint:gosec // of /proc
 		for line := range strings.Lines(string(raw)) {

@@ -22,10 +22,19 @@ type tracingRun struct {
 }
 
 // share is the rate with traces in percent of the rate without.
-func (r *tracingRun) share() float64 { return 100 * median(r.rates[takes]) / median(r.rates[none]) }
+func (r *tracingRun) share() float64 { return 100 * against(r.rates[takes], r.rates[none]) }
 
 // tail is the p99 with a collector that hangs, against the one without a collector.
-func (r *tracingRun) tail() float64 { return median(r.tails[hangs]) / median(r.tails[none]) }
+func (r *tracingRun) tail() float64 { return against(r.tails[hangs], r.tails[none]) }
+
+// against is the median of the rounds' ratios: what is compared was measured within seconds, and a machine's mood lasts longer.
+func against(these, those []float64) float64 {
+	ratios := make([]float64, len(these))
+	for i := range these {
+		ratios[i] = these[i] / those[i]
+	}
+	return median(ratios)
+}
 
 // measureTracing places orders at three handlers in turn: one that pushes nothing, one whose collector takes what it pushes,
 // and one whose collector takes connections and says nothing on them.
@@ -81,16 +90,18 @@ func (r *tracingRun) latest() (text string) {
 
 var collectorTitles = map[collector]string{none: "no collector", takes: "one that takes all", hangs: "one that hangs"}
 
-// tracingTable has the medians over the rounds.
+// tracingTable has the medians over the rounds, of what was measured and of its ratios within each round.
 func (b *bench) tracingTable() table {
 	t := table{title: fmt.Sprintf("Orders of 200 products by where the handler's telemetry goes, %d rounds in turn:", b.tracingRounds())}
 	if b.tracing == nil {
 		return t
 	}
 	t.title = fmt.Sprintf("Orders of 200 products by where the handler's telemetry goes (%g %% of the traces, metrics, logs), %d rounds in turn:", 100*b.tracing.sampled, b.tracingRounds())
-	t.add("collector", "per second", "p99 ms")
+	t.add("collector", "per second", "p99 ms", "rate against none", "p99 against none")
+	rates, tails := b.tracing.rates, b.tracing.tails
 	for _, c := range collectors {
-		t.add(collectorTitles[c], fmt.Sprintf("%.0f", median(b.tracing.rates[c])), fmt.Sprintf("%.1f", median(b.tracing.tails[c])))
+		t.add(collectorTitles[c], fmt.Sprintf("%.0f", median(rates[c])), fmt.Sprintf("%.1f", median(tails[c])),
+			fmt.Sprintf("%.2fx", against(rates[c], rates[none])), fmt.Sprintf("%.2fx", against(tails[c], tails[none])))
 	}
 	return t
 }
