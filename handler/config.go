@@ -79,7 +79,7 @@ type config struct {
 	AdmissionStart  int           `env:"ADMISSION_START" envDefault:"200"`
 	AdmissionTarget time.Duration `env:"ADMISSION_TARGET" envDefault:"100ms"`
 	AdmissionWait   time.Duration `env:"ADMISSION_WAIT" envDefault:"200ms"`
-	AdmissionHold   time.Duration `env:"ADMISSION_HOLD" envDefault:"1s"`
+	AdmissionHold   time.Duration `env:"ADMISSION_HOLD" envDefault:"2s"`
 	AdmissionHeld   int           `env:"ADMISSION_HELD" envDefault:"4000"`
 
 	RateLimitCheckout  string `env:"RATE_LIMIT_CHECKOUT" envDefault:"100/1m"`

@@ -104,7 +104,7 @@ func open(ctx context.Context, t target, s schedule, next func(*worker)) (result
 
 // pause is the shortest nap: waking up for each of ten thousand arrivals a second would take much of a core from the service. It
 // is what a latency can be too high by.
-const pause = 200 * time.Microsecond
+const pause = 500 * time.Microsecond
 
 // dispatch puts arrivals into the queue when their time has come.
 func dispatch(ctx context.Context, rec *recorder, s schedule, queue chan<- time.Time) {
