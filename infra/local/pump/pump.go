@@ -17,7 +17,8 @@ import (
 	"github.com/company/order-catalog-service/infra/local/host/app"
 )
 
-// settleTime bounds a completion: the client would try for most of a minute after a lost connection.
+// settleTime bounds the completion of what one call got, of a whole batch: after a lost connection the client would try for most
+// of a minute, with each message, and nothing else would be received meanwhile.
 const settleTime = 5 * time.Second
 
 // Pump has one connection for all triggers.
@@ -130,9 +131,7 @@ func (w *worker) next(ctx context.Context) error {
 		}
 		data, metadata := batch(w.trigger, messages)
 		err = w.invoke(context.WithoutCancel(ctx), data, metadata)
-		for _, m := range messages {
-			w.settle(ctx, m, err == nil)
-		}
+		w.settle(ctx, err == nil, messages...)
 		return nil
 	}
 	select {
@@ -171,7 +170,7 @@ func (w *worker) one(ctx context.Context, m *azservicebus.ReceivedMessage) {
 	err := w.invoke(ctx, data, metadata)
 	stop()
 	renewals.Wait()
-	w.settle(ctx, m, err == nil)
+	w.settle(ctx, err == nil, m)
 }
 
 func (w *worker) renew(ctx context.Context, m *azservicebus.ReceivedMessage) {
@@ -190,15 +189,23 @@ func (w *worker) renew(ctx context.Context, m *azservicebus.ReceivedMessage) {
 	}
 }
 
-// settle completes or abandons. When that fails the message comes again after its lock: at least once.
-func (w *worker) settle(ctx context.Context, m *azservicebus.ReceivedMessage, succeeded bool) {
+// settle completes or abandons. Messages with which that fails come again after their lock: at least once.
+func (w *worker) settle(ctx context.Context, succeeded bool, messages ...*azservicebus.ReceivedMessage) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	settle := func() error { return w.receiver.AbandonMessage(ctx, m, nil) }
-	if succeeded {
-		settle = func() error { return w.receiver.CompleteMessage(ctx, m, nil) }
-	}
-	if err := settle(); err != nil {
+	for i, m := range messages {
+		settle := func() error { return w.receiver.AbandonMessage(ctx, m, nil) }
+		if succeeded {
+			settle = func() error { return w.receiver.CompleteMessage(ctx, m, nil) }
+		}
+		err := settle()
+		if err == nil {
+			continue
+		}
 		w.logger.WarnContext(ctx, "a message could not be settled and will come again", "entity", entity(w.trigger), "message", m.MessageID, "error", err)
+		if ctx.Err() != nil {
+			w.logger.WarnContext(ctx, "there was no time to settle the others of the batch", "entity", entity(w.trigger), "messages", len(messages)-i-1)
+			return
+		}
 	}
 }

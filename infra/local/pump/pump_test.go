@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,6 +29,7 @@ type bench struct {
 	broker *standin.Broker
 	sender *servicebus.Sender
 	pump   *pump.Pump
+	port   int
 }
 
 func newBench(t *testing.T, p standin.Properties) *bench {
@@ -39,11 +41,12 @@ func newBench(t *testing.T, p standin.Properties) *bench {
 	require.NoError(t, err)
 	go func() { _ = broker.Serve(l) }()
 	t.Cleanup(func() { require.NoError(t, broker.Close()) })
-	connection := standin.ConnectionString(l.Addr().(*net.TCPAddr).Port)
+	port := l.Addr().(*net.TCPAddr).Port
+	connection := standin.ConnectionString(port)
 	client, err := servicebus.Open(servicebus.Options{ConnectionString: connection})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = client.Close(context.Background()) })
-	b := &bench{broker: broker, sender: client.Sender("q")}
+	b := &bench{broker: broker, sender: client.Sender("q"), port: port}
 	b.pump, err = pump.Open(connection, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.pump.Close(context.Background()) })
@@ -252,6 +255,70 @@ func TestItGoesOnAfterALostConnection(t *testing.T) {
 		return err == nil
 	}, 20*time.Second, 50*time.Millisecond)
 	assert.Equal(t, []byte("after"), next(t, calls).data["messages"])
+}
+
+// relay passes bytes on to a port until it is deaf; from then on it takes them and answers nothing.
+func relay(t *testing.T, port int) (own int, deafen func()) {
+	t.Helper()
+	var deaf atomic.Bool
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	pass := func(to, from net.Conn) {
+		defer to.Close()
+		for buffer := make([]byte, 32<<10); ; {
+			n, err := from.Read(buffer)
+			if err != nil {
+				return
+			}
+			if deaf.Load() {
+				continue
+			}
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := new(net.Dialer).DialContext(context.Background(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			go pass(in, out)
+			go pass(out, in)
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).Port, func() { deaf.Store(true) }
+}
+
+// The client tries for seconds to settle a message over a connection that is lost. With each of a batch, one after the
+// other, the pump would be held for minutes.
+func TestABatchThatCannotBeSettledHoldsThePumpForOneWait(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, standin.Properties{})
+	port, deafen := relay(t, b.port)
+	through, err := pump.Open(standin.ConnectionString(port), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	var bodies []string
+	for i := range 16 {
+		bodies = append(bodies, strconv.Itoa(i))
+	}
+	b.send(t, bodies...)
+	ctx, stop := context.WithCancel(t.Context())
+	var called time.Time
+	_ = through.Receive(ctx, trigger(app.ServiceBusTrigger{Batch: true}), func(context.Context, map[string]any, map[string]any) error {
+		deafen()
+		stop() // and with it Receive ends, once the batch is settled or its time is over
+		called = time.Now()
+		return nil
+	})
+	assert.Less(t, time.Since(called), 30*time.Second, "sixteen waits of five seconds")
 }
 
 func TestTheEndAwaitsWhatIsBeingInvoked(t *testing.T) {
