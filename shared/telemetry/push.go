@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"go.opentelemetry.io/contrib/bridges/otelslog"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
@@ -22,8 +24,8 @@ const exportTime = 5 * time.Second
 // push is the way to a collector; its zero value sends nothing.
 type push struct {
 	resource *resource.Resource
-	reader   metric.Reader
-	records  slog.Handler // nil: none
+	metrics  metric.Exporter // nil: none
+	records  slog.Handler    // nil: none
 	ends     []func(context.Context) error
 }
 
@@ -51,11 +53,10 @@ func newPush(ctx context.Context, o Options) (p push, err error) {
 		p.ends = append(p.ends, provider.Shutdown)
 	}
 	if o.Metrics {
-		exporter, err := otlpmetrichttp.New(ctx, otlpmetrichttp.WithTimeout(exportTime), otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{}))
+		p.metrics, err = otlpmetrichttp.New(ctx, otlpmetrichttp.WithTimeout(exportTime), otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{}))
 		if err != nil {
 			return p, fmt.Errorf("setting up the push of metrics: %w", err)
 		}
-		p.reader = metric.NewPeriodicReader(exporter, metric.WithTimeout(exportTime))
 	}
 	if o.Logs {
 		exporter, err := otlploghttp.New(ctx, otlploghttp.WithTimeout(exportTime), otlploghttp.WithRetry(otlploghttp.RetryConfig{}))
@@ -68,4 +69,23 @@ func newPush(ctx context.Context, o Options) (p push, err error) {
 		p.ends = append(p.ends, provider.Shutdown)
 	}
 	return p, nil
+}
+
+// relay pushes what another reader has: a second reader of the meter would have every request counted twice.
+type relay struct{ from metric.Reader }
+
+// Produce implements metric.Producer. A source that fails, as when the database is away, hides nothing else; an error from
+// here would, and just when somebody looks.
+func (r relay) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, error) {
+	var all metricdata.ResourceMetrics
+	if err := r.from.Collect(ctx, &all); err != nil {
+		otel.Handle(err)
+	}
+	return all.ScopeMetrics, nil
+}
+
+// relayed pushes the metrics of a reader once in a while, until the returned function is called, and then once more.
+func (p *push) relayed(from metric.Reader) (end func(context.Context) error) {
+	reader := metric.NewPeriodicReader(p.metrics, metric.WithTimeout(exportTime), metric.WithProducer(relay{from}))
+	return metric.NewMeterProvider(metric.WithReader(reader), metric.WithResource(p.resource)).Shutdown
 }

@@ -68,13 +68,12 @@ func Setup(ctx context.Context, o Options) (*Telemetry, error) {
 	}
 	t.ends = append(t.ends, push.ends...)
 	t.Logger = newLogger(o, push.records)
-	var readers []metric.Option
-	if push.reader != nil {
-		readers = append(readers, metric.WithReader(push.reader), metric.WithResource(push.resource))
-	}
-	page, end, err := Metrics(readers...)
+	page, reader, end, err := newMeter()
 	if err != nil {
 		return nil, errors.Join(err, t.Close(ctx))
+	}
+	if push.metrics != nil {
+		t.ends = append(t.ends, push.relayed(reader))
 	}
 	t.Page, t.ends = page, append(t.ends, end)
 	return t, nil
@@ -93,8 +92,14 @@ func (t *Telemetry) Close(ctx context.Context) error {
 // tellEvery is how often, in seconds, a failure of telemetry itself is told: a collector that is away fails every export.
 const tellEvery = 10
 
-// Metrics makes the global meter and returns the page that shows its instruments.
-func Metrics(readers ...metric.Option) (http.Handler, func(context.Context) error, error) {
+// Metrics makes the global meter and returns the page that shows its instruments, and what ends it.
+func Metrics() (page http.Handler, end func(context.Context) error, err error) {
+	page, _, end, err = newMeter()
+	return page, end, err
+}
+
+// newMeter is Metrics, and the one reader of the meter.
+func newMeter() (http.Handler, metric.Reader, func(context.Context) error, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	exporter, err := otelprometheus.New(
@@ -104,9 +109,9 @@ func Metrics(readers ...metric.Option) (http.Handler, func(context.Context) erro
 		otelprometheus.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithoutSuffixes),
 	)
 	if err != nil {
-		return nil, nil, fmt.Errorf("setting up metrics: %w", err)
+		return nil, nil, nil, fmt.Errorf("setting up metrics: %w", err)
 	}
-	provider := metric.NewMeterProvider(append(readers, metric.WithReader(exporter), metric.WithCardinalityLimit(2000))...)
+	provider := metric.NewMeterProvider(metric.WithReader(exporter), metric.WithCardinalityLimit(2000))
 	otel.SetMeterProvider(provider)
 	var told atomic.Int64
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { // by itself it writes to standard error
@@ -120,5 +125,5 @@ func Metrics(readers ...metric.Option) (http.Handler, func(context.Context) erro
 		MaxRequestsInFlight: 4,
 		Timeout:             5 * time.Second,
 	})
-	return page, provider.Shutdown, nil
+	return page, exporter, provider.Shutdown, nil
 }

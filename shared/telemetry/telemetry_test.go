@@ -24,6 +24,7 @@ import (
 
 	"github.com/company/order-catalog-service/shared/rest"
 	"github.com/company/order-catalog-service/shared/telemetry"
+	"github.com/company/order-catalog-service/tests/kit/collector"
 )
 
 func scrape(t *testing.T, page http.Handler, accept string) (string, http.Header) {
@@ -94,6 +95,24 @@ func TestMetricsPage(t *testing.T) {
 	text, _ = scrape(t, page, "")
 	assert.LessOrEqual(t, len(regexp.MustCompile(`(?m)^wild_total`).FindAllString(text, -1)), 2000)
 	assert.Contains(t, text, `otel_metric_overflow="true"`)
+}
+
+// With the database away, gauges that ask it fail. The collector gets all the others nevertheless: that is when somebody looks.
+func TestASourceThatFailsHidesNothingFromTheCollector(t *testing.T) {
+	c := collector.New(t)
+	tel, _ := seen(t, c, func(*telemetry.Options) {})
+	meter := otel.Meter("test")
+	away, err := meter.Int64ObservableGauge("rows_away", metric.WithDescription("Of a database that is away."))
+	require.NoError(t, err)
+	_, err = meter.RegisterCallback(func(context.Context, metric.Observer) error { return errors.New("away") }, away)
+	require.NoError(t, err)
+	counter, err := meter.Int64Counter("steps_total", metric.WithDescription("Steps."))
+	require.NoError(t, err)
+	counter.Add(t.Context(), 1)
+	require.NoError(t, tel.Close(t.Context()))
+	assert.True(t, c.Metric("steps_total"))
+	assert.False(t, c.Metric("rows_away"))
+	assert.Equal(t, "test", c.Resource()["service.name"])
 }
 
 // The host takes standard output line by line: a record is one line, whatever is in it.

@@ -128,6 +128,7 @@ func (c *Collector) takeMetrics(request *metrics.ExportMetricsServiceRequest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range request.GetResourceMetrics() {
+		c.resource = values(r.GetResource().GetAttributes())
 		for _, scope := range r.GetScopeMetrics() {
 			for _, m := range scope.GetMetrics() {
 				c.metrics[m.GetName()] = true
@@ -188,7 +189,7 @@ func (c *Collector) Metric(name string) bool {
 	return c.metrics[name]
 }
 
-// Resource is what the last sender of spans said of itself.
+// Resource is what the last sender of spans or metrics said of itself.
 func (c *Collector) Resource() map[string]any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
