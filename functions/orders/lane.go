@@ -24,7 +24,7 @@ import (
 // The lane's bounds.
 const (
 	committers = 3    // batches in flight
-	maxBatch   = 128  // pieces of work of a batch
+	maxBatch   = 256  // pieces of work of a batch
 	maxLines   = 1024 // order lines of a batch, unless one order alone has more
 	maxWaiting = 1000 // pieces of work that may wait; who comes then is told to come back
 	commitTime = 8 * time.Second

@@ -28,7 +28,7 @@ type laneMetrics struct {
 func (l *lane) watch(meter metric.Meter) error {
 	var errs [8]error
 	l.metrics.size, errs[0] = meter.Float64Histogram("order_lane_batch_size", metric.WithDescription("Orders and cancellations of a batch."),
-		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128))
+		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128, 256))
 	l.metrics.wait, errs[1] = meter.Float64Histogram("order_lane_wait_seconds", metric.WithDescription("From arrival to the begin of the batch, by kind."),
 		metric.WithExplicitBucketBoundaries(.0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5))
 	l.metrics.commit, errs[2] = meter.Float64Histogram("order_lane_commit_seconds", metric.WithDescription("A batch's transaction."),

@@ -48,13 +48,10 @@ func (b *bench) bars() (list []bar) {
 		// The books were checked, and the run ended there if they did not hold.
 		add(true, fmt.Sprintf("mixed run, second effects of %d repeated keys", m.counts[repeatOrder][good]), "0", "0")
 	}
-	if o := b.overload; o != nil {
-		add(o.share() >= goodputBar, fmt.Sprintf("checkout goodput at %dx the peak", overloadFactor), fmt.Sprintf("at least %.0f %% of the peak", goodputBar), "%.0f %% (%.0f/s of %.0f/s)", o.share(), o.goodput, o.peak)
-		was := "not within the run"
-		if o.recovery >= 0 {
-			was = fmt.Sprintf("%d s", o.recovery)
-		}
-		add(o.recovery >= 0 && o.recovery < recoveryBar, "normal again after the burst", fmt.Sprintf("under %d s", recoveryBar), "%s", was)
+	if o := b.middle(); o != nil {
+		add(o.share() >= goodputBar, fmt.Sprintf("checkout goodput at %dx the peak, median of %d runs", overloadFactor, len(b.overload)), fmt.Sprintf("at least %.0f %% of the peak", goodputBar), "%.0f %% (%.0f/s of %.0f/s)", o.share(), o.goodput, o.peak)
+		slowest := b.slowest()
+		add(slowest.recovery >= 0 && slowest.recovery < recoveryBar, "normal again after the burst, in the slowest of them", fmt.Sprintf("under %d s", recoveryBar), "%s", slowest.recovered())
 	}
 	if r := b.tracing; r != nil {
 		add(r.share() >= tracingBar, fmt.Sprintf("orders with %g %% of the traces recorded, against none", 100*r.sampled), fmt.Sprintf("at least %.0f %%", tracingBar), "%.0f %% (%.0f/s of %.0f/s)", r.share(), median(r.rates[takes]), median(r.rates[none]))

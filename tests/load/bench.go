@@ -45,7 +45,7 @@ type bench struct {
 	curve     map[curveKey][]point
 	redisRows []redisRow
 	mixed     *mixedRun
-	overload  *overloadRun
+	overload  []*overloadRun
 	large     *largeRun
 	tracing   *tracingRun
 	events    map[string]*hdrhistogram.Histogram

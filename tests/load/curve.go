@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// clients are the numbers of connections of the scaling curve.
-var clients = []int{1, 2, 4, 8, 16, 32, 64, 128, 256}
+// clients are the numbers of connections of the scaling curve. pgbench stops at pgbenchClients: each of its clients has a
+// connection to the database.
+var clients = []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 384}
+
+const pgbenchClients = 256
 
 // point is one measurement of the curve.
 type point struct {
@@ -21,6 +24,8 @@ const (
 	curveSeparate = "pgbench, separate statements"
 	curveSingle   = "pgbench, one statement"
 )
+
+var allSeries = []string{curveOurs, curveSeparate, curveSingle}
 
 // curveKey is a series of the curve for one workload.
 type curveKey struct{ series, workload string }
@@ -44,6 +49,9 @@ func (b *bench) measureCurve(ctx context.Context) error {
 				{curveSeparate, func(d time.Duration) (result, error) { return s.pgbenchRun(ctx, separate+workload.suffix, n, d) }},
 				{curveSingle, func(d time.Duration) (result, error) { return s.pgbenchRun(ctx, single+workload.suffix, n, d) }},
 			} {
+				if series.name != curveOurs && n > pgbenchClients {
+					continue
+				}
 				r, err := series.run(b.curveTime)
 				if err != nil {
 					return fmt.Errorf("%s with %d clients: %w", series.name, n, err)
@@ -56,14 +64,26 @@ func (b *bench) measureCurve(ctx context.Context) error {
 					}
 				}
 			}
-			last := func(series string) float64 {
-				points := b.curve[curveKey{series, workload.suffix}]
-				return points[len(points)-1].rate
+			said := fmt.Sprintf("curve%s %3d clients:", workload.suffix, n)
+			for _, series := range allSeries {
+				if p, ok := b.at(series, workload.suffix, n); ok {
+					said += fmt.Sprintf(" %s %.0f/s;", series, p.rate)
+				}
 			}
-			b.say("curve%s %3d clients: ours %.0f/s, pgbench %.0f/s and %.0f/s", workload.suffix, n, last(curveOurs), last(curveSeparate), last(curveSingle))
+			b.say("%s", said[:len(said)-1])
 		}
 	}
 	return nil
+}
+
+// at is a series' measurement with so many clients, if there is one.
+func (b *bench) at(series, workload string, clients int) (point, bool) {
+	for _, p := range b.curve[curveKey{series, workload}] {
+		if p.clients == clients {
+			return p, true
+		}
+	}
+	return point{}, false
 }
 
 // best is the highest rate of a series over all numbers of clients.

@@ -32,7 +32,7 @@ func (b *bench) pictures() (list []picture) {
 			latencyOverTime("Mixed run: latency from the arrival", &m.result, nil, plot.Mark{At: fleetP95, Label: "p95 bar 87 ms"}, plot.Mark{At: fleetP99, Label: "p99 bar 234 ms"}))
 		add("mixed-latency.svg", "The mixed run's latencies by percentile", percentiles("Mixed run: latency by percentile", kindSeries(m)...))
 	}
-	if o := b.overload; o != nil {
+	if o := b.middle(); o != nil {
 		burst := []plot.Band{{From: calmTime.Seconds(), To: (calmTime + burstTime).Seconds(), Label: fmt.Sprintf("%dx the peak", overloadFactor)}}
 		add("overload.svg", "Overload and after, over time", overTime("Orders a second: at half of the peak, three times the peak, half again", &o.result, "placed", burst),
 			latencyOverTime("Latency of what was placed, from the arrival", &o.result, burst))
@@ -56,7 +56,7 @@ func (b *bench) curveChart(workload, title string) plot.Chart {
 	for _, n := range clients {
 		c.Ticks = append(c.Ticks, plot.Tick{At: float64(n), Label: fmt.Sprint(n)})
 	}
-	for _, name := range []string{curveOurs, curveSeparate, curveSingle} {
+	for _, name := range allSeries {
 		s := plot.Series{Name: name}
 		for _, p := range b.curve[curveKey{name, workload}] {
 			s.X, s.Y = append(s.X, float64(p.clients)), append(s.Y, p.rate)

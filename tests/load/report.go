@@ -80,6 +80,8 @@ const explained = `
 - **The overload run** sends orders at half of the peak, then at three times the peak, then at half again. The peak is the mean
   of one before and one after, each over as long a time as the burst, and an order counts in the second in which it was
   placed. Arrivals share connections, as behind a gateway, and wait for a free one; most of a burst's latency is that wait.
+  It happens three times, since the machine's speed changes from one quarter of a minute to the next: of goodput the median
+  counts, of the time until all is normal the longest.
 - **Tracing** compares three handlers, each on a database of its own: no collector, one that takes all, one that takes
   connections and hangs. They take turns in short rounds; ratios are medians of those within each round.
 - **The large database** has its orders spread over a day, with lines, keys, events and feed; rounds alternate with the small one.

@@ -196,11 +196,14 @@ func (b *bench) mixedTable() table {
 func (b *bench) curveTable(workload, title string) table {
 	t := table{title: fmt.Sprintf("Orders a second by the number of clients, %s, %s a point:", title, b.curveTime)}
 	t.add("clients", curveOurs, "p99 ms", curveSeparate, "p99 ms", curveSingle, "p99 ms")
-	for i, p := range b.curve[curveKey{curveOurs, workload}] {
+	for _, p := range b.curve[curveKey{curveOurs, workload}] {
 		row := []string{fmt.Sprint(p.clients)}
-		for _, series := range []string{curveOurs, curveSeparate, curveSingle} {
-			p := b.curve[curveKey{series, workload}][i]
-			row = append(row, fmt.Sprintf("%.0f", p.rate), fmt.Sprintf("%.1f", p.p99))
+		for _, series := range allSeries {
+			if p, ok := b.at(series, workload, p.clients); ok {
+				row = append(row, fmt.Sprintf("%.0f", p.rate), fmt.Sprintf("%.1f", p.p99))
+			} else {
+				row = append(row, "", "")
+			}
 		}
 		t.add(row...)
 	}

@@ -61,7 +61,7 @@ func (b *bench) measureTracing(ctx context.Context) error {
 		}
 		for i := range collectors {
 			c := collectors[(round+i)%len(collectors)] // who is first finds the machine rested
-			r, err := closed(ctx, stacks[c].target(), b.connections, b.duration/2, spreadOrder)
+			r, err := closed(ctx, stacks[c].target(), b.connections, 2*b.duration/5, spreadOrder)
 			if err != nil {
 				return err
 			}
@@ -77,7 +77,7 @@ func (b *bench) measureTracing(ctx context.Context) error {
 }
 
 // tracingRounds are short and many, as what the machine does by itself changes in seconds; each collector is first in as many.
-func (b *bench) tracingRounds() int { return 2 * len(collectors) * b.rounds }
+func (b *bench) tracingRounds() int { return 4 * len(collectors) * b.rounds }
 
 // latest is the latest round, for people.
 func (r *tracingRun) latest() (text string) {
