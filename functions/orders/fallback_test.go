@@ -49,3 +49,14 @@ func TestATextThatNoDatabaseCanHoldIsRefused(t *testing.T) {
 	got := s.place(t, s.Token(t, "ada", kit.Everything), "k", order)
 	assert.Contains(t, []int{http.StatusBadRequest, http.StatusUnprocessableEntity}, got.Status, "%s", got.Body)
 }
+
+// TestAProductWithoutStockIsNoProduct: nothing of it can be taken, so that it is as unknown as one that never was.
+func TestAProductWithoutStockIsNoProduct(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	product := s.Product(t, 1)
+	s.Exec(t, `DELETE FROM inventory WHERE product_id = $1`, product)
+	got := s.place(t, s.Token(t, "ada", kit.Everything), "k", draft("ada", line{product, 1, nil}))
+	assert.Equal(t, http.StatusUnprocessableEntity, got.Status, "%s", got.Body)
+	assert.Contains(t, string(got.Body), "there is no such product")
+}

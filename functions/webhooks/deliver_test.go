@@ -264,6 +264,8 @@ func TestWH05GoneDisables(t *testing.T) {
 	assert.Equal(t, "dead", s.state(t, second, e.id))
 	assert.Equal(t, "/api/v1/webhooks/"+e.id.String(), kit.One[string](t, s.Database,
 		`SELECT convert_from(payload, 'UTF8')::jsonb ->> 'source' FROM outbox WHERE type = 'webhook.endpoint_disabled.v1' AND aggregate_id = $1`, e.id))
+	assert.Equal(t, 2, kit.One[int](t, s.Database, `SELECT version FROM webhook_endpoints`), "a change like any other: whoever read it before has read an old one")
+	assert.Equal(t, 2, kit.One[int](t, s.Database, `SELECT sequence FROM outbox WHERE type = 'webhook.endpoint_disabled.v1'`))
 	assert.Equal(t, e.id, <-s.nudged)
 	s.Exec(t, `UPDATE webhook_endpoints SET probe_at = now() WHERE probe_at IS NOT NULL`)
 	s.again(t)

@@ -130,6 +130,16 @@ func TestAPoisonMessageHoldsNobodyUp(t *testing.T) {
 	assert.Len(t, s.poison, len(bad)+3)
 }
 
+// TestAPoisonMessageThatCannotBeKeptGoesBack to the broker, with its batch: nothing is lost that nobody has.
+func TestAPoisonMessageThatCannotBeKeptGoesBack(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	s.unkept = errors.New("there is no room")
+	_, good := happened(t, "ada")
+	require.ErrorIs(t, s.hooks.FanOut(t.Context(), []servicebus.Received{{MessageID: "1", Body: []byte("rubbish")}, good}), s.unkept)
+	require.ErrorIs(t, s.hooks.Deliver(t.Context(), servicebus.Received{MessageID: "2", Body: []byte("rubbish")}), s.unkept)
+}
+
 // TestALostWakeUpIsFound by the sweep.
 func TestALostWakeUpIsFound(t *testing.T) {
 	t.Parallel()
@@ -169,6 +179,17 @@ func TestAwayDatabaseHoldsMessagesBack(t *testing.T) {
 	assert.Equal(t, "pending", s.state(t, id, e.id))
 }
 
+// TestADatabaseThatIsGonePoisonsNothing: without the database's clock nothing is too old, nor anything else.
+func TestADatabaseThatIsGonePoisonsNothing(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	gone := s.sibling(t, webhooks.Limits{Patience: time.Millisecond})
+	gone.Pools.Close()
+	_, m := happened(t, "ada")
+	require.Error(t, gone.hooks.FanOut(t.Context(), []servicebus.Received{m}))
+	assert.Empty(t, gone.poison)
+}
+
 // TestEveryTypeCanBeSubscribedTo: Types is what registering knows.
 func TestEveryTypeCanBeSubscribedTo(t *testing.T) {
 	t.Parallel()
@@ -196,4 +217,39 @@ func TestADeliveryThatSomebodyIsTakingIsLeftToThem(t *testing.T) {
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.NoError(t, s.hooks.Deliver(t.Context(), wakeUp(t, id, e.id)))
 	assert.Len(t, r.requests(), 1)
+}
+
+// TestAFanOutGoesInTheOrderOfTheKeys, whatever the order of the messages: two batches that have events in common, as after a
+// redelivery, would else wait for one another. The other one is here a transaction that is at its first row.
+func TestAFanOutGoesInTheOrderOfTheKeys(t *testing.T) {
+	t.Parallel()
+	for _, insert := range []string{
+		`INSERT INTO webhook_deliveries (event_id, endpoint_id, status) VALUES ($1, $2, 'pending')`,
+		`INSERT INTO webhook_events (event_id, type, aggregate_id, payload) VALUES ($1, 'order.created.v1', $2, '{}')`,
+	} {
+		s := open(t, webhooks.Limits{})
+		e := s.subscribe(t, "https://example.com/")
+		first, earlier := happened(t, "ada")
+		second, later := happened(t, "ada")
+		if bytes.Compare(first[:], second[:]) > 0 { // of the same millisecond
+			first, earlier, second, later = second, later, first, earlier
+		}
+		done := make(chan error, 1)
+		require.NoError(t, s.Pools.Orders.Tx(t.Context(), func(tx pgx.Tx) error {
+			if _, err := tx.Exec(t.Context(), insert, first, e.id); err != nil {
+				return err
+			}
+			go func() { done <- s.hooks.FanOut(context.Background(), []servicebus.Received{later, earlier}) }()
+			eventually(t, "the batch waits", func() bool {
+				return kit.One[int](t, s.Database, `SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()`) > 0
+			})
+			if _, err := tx.Exec(t.Context(), `SET LOCAL lock_timeout = '200ms'`); err != nil { // a deadlock would end by itself, and be tried again
+				return err
+			}
+			_, err := tx.Exec(t.Context(), insert, second, e.id)
+			return err
+		}), insert)
+		require.NoError(t, <-done)
+		assert.Equal(t, 2, kit.One[int](t, s.Database, `SELECT count(*) FROM webhook_deliveries`))
+	}
 }

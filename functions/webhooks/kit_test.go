@@ -33,6 +33,7 @@ type shop struct {
 	hooks  *webhooks.Webhooks
 	nudged chan uuid.UUID
 	poison chan error
+	unkept error // what keeping a poison message fails with
 
 	mu     sync.Mutex
 	queue  []servicebus.Message
@@ -63,7 +64,7 @@ func (s *shop) wire(t testing.TB, send func(context.Context, []servicebus.Messag
 		API: s.REST, Pools: s.Pools, Keys: s.Keys, Cursors: s.Cursors, Box: s.Box, Egress: client,
 		Logger: slog.New(slog.DiscardHandler), Send: send, Limits: limits,
 		Nudge:  func(list ...uuid.UUID) { s.nudged <- list[0] },
-		Poison: func(_ context.Context, _ string, _ servicebus.Received, err error) error { s.poison <- err; return nil },
+		Poison: func(_ context.Context, _ string, _ servicebus.Received, err error) error { s.poison <- err; return s.unkept },
 	})
 	require.NoError(t, err)
 }
