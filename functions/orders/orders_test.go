@@ -348,7 +348,7 @@ func TestConfirmDueUsesTheDatabasesClock(t *testing.T) {
 		return n == 1
 	}, 10*time.Second, 5*time.Millisecond)
 	assert.Equal(t, "Confirmed", kit.One[string](t, s.Database, `SELECT status FROM orders`))
-	assert.Equal(t, 2, kit.One[int](t, s.Database, `SELECT count(*) FROM outbox`))
+	assert.Equal(t, "order.created.v1 1, order.confirmed.v1 2", kit.One[string](t, s.Database, `SELECT string_agg(type || ' ' || sequence, ', ' ORDER BY sequence) FROM outbox`))
 
 	// Neither what is confirmed nor what was cancelled is due, whatever its age.
 	s.place(t, token, "cancelled", draft("ada", line{product, 1, nil}))

@@ -124,10 +124,11 @@ func TestAPoisonMessageHoldsNobodyUp(t *testing.T) {
 	assert.Len(t, s.poison, len(bad))
 	assert.Equal(t, 1, kit.One[int](t, s.Database, `SELECT count(*) FROM webhook_deliveries`))
 
-	for _, body := range []string{``, `{}`, `{"endpointId":"x"}`} {
+	wakes := []string{``, `{}`, `{"endpointId":"x"}`, `{"endpointId":"` + uuid.NewString() + `","eventId":7}`}
+	for _, body := range wakes {
 		require.NoError(t, s.hooks.Deliver(t.Context(), servicebus.Received{Body: []byte(body)}))
 	}
-	assert.Len(t, s.poison, len(bad)+3)
+	assert.Len(t, s.poison, len(bad)+len(wakes))
 }
 
 // TestAPoisonMessageThatCannotBeKeptGoesBack to the broker, with its batch: nothing is lost that nobody has.
@@ -177,6 +178,39 @@ func TestAwayDatabaseHoldsMessagesBack(t *testing.T) {
 	s.Exec(t, `ALTER TABLE away RENAME TO webhook_deliveries`)
 	require.NoError(t, <-done)
 	assert.Equal(t, "pending", s.state(t, id, e.id))
+}
+
+// TestWhoIsStoppedWhileTheDatabaseIsAwayHasNotDoneIt: the message goes back to the broker.
+func TestWhoIsStoppedWhileTheDatabaseIsAwayHasNotDoneIt(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	_, m := happened(t, "ada")
+	s.Exec(t, `ALTER TABLE webhook_deliveries RENAME TO away`)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	require.Error(t, s.hooks.FanOut(ctx, []servicebus.Received{m}))
+}
+
+// TestTheSweepWaitsForNobody: what others hold is theirs, and the next sweep comes soon.
+func TestTheSweepWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{})
+	e := s.subscribe(t, "https://example.com/")
+	id, _ := s.publish(t)
+	s.Exec(t, `UPDATE webhook_endpoints SET status = 'disabled', probe_at = now()`)
+	const sweep = 5 * time.Second // much less than a statement may wait for a lock
+	require.NoError(t, s.Pools.Orders.Tx(t.Context(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `SELECT FROM webhook_endpoints, webhook_deliveries FOR UPDATE`); err != nil {
+			return err
+		}
+		began := time.Now()
+		require.NoError(t, s.hooks.Sweep(t.Context()))
+		assert.Less(t, time.Since(began), sweep)
+		return nil
+	}))
+	assert.Equal(t, "pending", s.state(t, id, e.id))
+	require.NoError(t, s.hooks.Sweep(t.Context()))
+	assert.Equal(t, "dead", s.state(t, id, e.id))
 }
 
 // TestADatabaseThatIsGonePoisonsNothing: without the database's clock nothing is too old, nor anything else.
