@@ -74,9 +74,9 @@ type config struct {
 	PoolDrain      int32         `env:"DB_POOL_DRAIN" envDefault:"4"`
 	AcquireTimeout time.Duration `env:"DB_ACQUIRE_TIMEOUT" envDefault:"2s"`
 
-	AdmissionMin    int           `env:"ADMISSION_MIN" envDefault:"128"`
+	AdmissionMin    int           `env:"ADMISSION_MIN" envDefault:"256"`
 	AdmissionMax    int           `env:"ADMISSION_MAX" envDefault:"1000"`
-	AdmissionStart  int           `env:"ADMISSION_START" envDefault:"200"`
+	AdmissionStart  int           `env:"ADMISSION_START" envDefault:"256"`
 	AdmissionTarget time.Duration `env:"ADMISSION_TARGET" envDefault:"100ms"`
 	AdmissionWait   time.Duration `env:"ADMISSION_WAIT" envDefault:"200ms"`
 	AdmissionHold   time.Duration `env:"ADMISSION_HOLD" envDefault:"2s"`

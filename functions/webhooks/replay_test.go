@@ -160,3 +160,21 @@ func TestReplayOfManyGoesInSteps(t *testing.T) {
 	assert.Zero(t, kit.One[int](t, s.Database, `SELECT count(*) FROM webhook_replays`))
 	assert.NotEmpty(t, s.taken(), "and somebody is put to work")
 }
+
+// TestALongReplayStartsAgainAtTheEndOfTheLine: others shall have their turn, and nobody waits for the sweep.
+func TestALongReplayStartsAgainAtTheEndOfTheLine(t *testing.T) {
+	t.Parallel()
+	s := open(t, webhooks.Limits{Schedule: []time.Duration{}, Invocation: time.Nanosecond})
+	e := s.subscribe(t, receive(t, status(http.StatusInternalServerError)).url)
+	id, _ := s.publish(t)
+	require.NoError(t, s.hooks.Deliver(t.Context(), wakeUp(t, id, e.id)))
+	require.Equal(t, 1, s.replay(t, e, map[string]any{"status": "dead"}))
+	begin := s.taken()
+	require.NoError(t, s.hooks.Deliver(t.Context(), received(begin[len(begin)-1])))
+	var again []string
+	for _, m := range s.taken() {
+		again = append(again, string(m.Body))
+	}
+	assert.Contains(t, again, string(begin[len(begin)-1].Body))
+	assert.Equal(t, "pending", s.state(t, id, e.id))
+}
