@@ -1,7 +1,9 @@
 package orders
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -18,7 +20,8 @@ import (
 func TestTheBooksAreChecked(t *testing.T) {
 	t.Parallel()
 	api := kit.NewAPI(t)
-	o, err := New(Options{API: api.REST, Pools: api.Pools, Keys: api.Keys, Cursors: api.Cursors})
+	var log bytes.Buffer
+	o, err := New(Options{API: api.REST, Pools: api.Pools, Keys: api.Keys, Cursors: api.Cursors, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	require.NoError(t, err)
 	check := func(every time.Duration) int {
 		t.Helper()
@@ -40,6 +43,8 @@ func TestTheBooksAreChecked(t *testing.T) {
 
 	sell(oversold, "Confirmed")
 	assert.Equal(t, 1, check(0), "sold and not taken")
+	assert.Contains(t, log.String(), oversold.String())
+	assert.NotContains(t, log.String(), right.String(), "it names those that are wrong")
 	api.Exec(t, `UPDATE inventory SET available = 4 WHERE product_id = $1`, lost)
 	assert.Equal(t, 2, check(0), "taken and not sold")
 	assert.Zero(t, check(time.Hour), "somebody has looked within the hour")

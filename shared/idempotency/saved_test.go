@@ -61,3 +61,21 @@ func TestManyKeysAreTakenInTheOrderOfTheirDigests(t *testing.T) {
 	require.NoError(t, first.Rollback(t.Context()))
 	require.NoError(t, <-saved)
 }
+
+// Only a key that outlived its time makes room: another process may have taken it anew between the look and the deletion.
+func TestOnlyAKeyThatOutlivedItsTimeMakesRoom(t *testing.T) {
+	t.Parallel()
+	d := kit.NewDatabase(t)
+	req := idempotency.Request{Operation: "op", Key: "one"}
+	args, err := idempotency.SaveArgs(req, idempotency.Answer{Status: 201, Body: []byte("{}")})
+	require.NoError(t, err)
+	d.Exec(t, idempotency.SaveSQL, args...)
+	digest := req.Digest()
+	for sql, key := range map[string]any{idempotency.DropExpiredSQL: digest[:], idempotency.DropAllExpiredSQL: [][]byte{digest[:]}} {
+		d.Exec(t, sql, key)
+		assert.Equal(t, 1, kit.One[int](t, d, `SELECT count(*) FROM idempotency_keys`), sql)
+	}
+	d.Exec(t, `UPDATE idempotency_keys SET expires_at = now()`)
+	d.Exec(t, idempotency.DropExpiredSQL, digest[:])
+	assert.Zero(t, kit.One[int](t, d, `SELECT count(*) FROM idempotency_keys`))
+}
