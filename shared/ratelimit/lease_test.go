@@ -62,12 +62,15 @@ func TestMostReadsDoNotAskRedis(t *testing.T) {
 	now := start
 	l := limit(t, Options{Lane: lane, Leased: true, Now: func() time.Time { return now }}, "600/1m")
 	caller, before := uuid.New(), asked(server)
-	for range 12 {
-		require.NoError(t, l.Open(caller).Take(t.Context()))
-	}
-	require.Equal(t, before, asked(server), "the credit")
-	for range 588 {
-		require.NoError(t, l.Open(caller).Take(t.Context()))
+	for n := range 600 {
+		if n == 12 {
+			require.Equal(t, before, asked(server), "the credit")
+		}
+		c := l.Open(caller)
+		require.NoError(t, c.Take(t.Context()))
+		require.Equal(t, 600-n-1, c.standings[0].Remaining, "what is left is told by each of them")
+		require.GreaterOrEqual(t, c.standings[0].Reset, time.Minute)
+		require.LessOrEqual(t, c.standings[0].Reset, 72*time.Second)
 	}
 	trips := asked(server) - before
 	assert.LessOrEqual(t, trips, 4*600/12+10, "a lease of twelve at a time, of four commands each, and what a new connection says")
@@ -91,13 +94,18 @@ func TestALeaseEndsWithItsSlot(t *testing.T) {
 	now := start
 	l := limit(t, Options{Lane: lane, Leased: true, Now: func() time.Time { return now }}, "600/1m")
 	caller := uuid.New()
+	var reset time.Duration
 	for range 13 {
-		require.NoError(t, l.Open(caller).Take(t.Context()))
+		c := l.Open(caller)
+		require.NoError(t, c.Take(t.Context()))
+		reset = c.standings[0].Reset
 	}
-	before := asked(server)
-	now = now.Add(6*time.Second - time.Nanosecond)
-	require.NoError(t, l.Open(caller).Take(t.Context()))
+	before, elapsed := asked(server), 6*time.Second-time.Nanosecond
+	now = now.Add(elapsed)
+	c := l.Open(caller)
+	require.NoError(t, c.Take(t.Context()))
 	require.Equal(t, before, asked(server))
+	require.Equal(t, reset-elapsed, c.standings[0].Reset, "what Redis said then is told as of now")
 	now = now.Add(time.Nanosecond)
 	require.NoError(t, l.Open(caller).Take(t.Context()))
 	require.Greater(t, asked(server), before, "the old one is over, though ten were left")
