@@ -2,7 +2,9 @@ package outbox_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -340,4 +342,23 @@ func TestAPanicInAPassIsAnError(t *testing.T) {
 	}, 10*time.Second, 5*time.Millisecond)
 	s.sweep(t)
 	assert.Equal(t, []int64{1}, sequences(s.broker.Events(t, 1), a), "nothing was lost, and nothing is still locked")
+}
+
+// A sweep over a connection that the database has cut says so, or has done its work on another one: that nothing could be
+// locked is not that somebody else is at it.
+func TestACutConnectionIsNoOtherDrain(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.sweep(t) // opens the connection
+	a := uuid.New()
+	s.happen(t, a, nil, 1)
+	admin, err := pgx.Connect(t.Context(), os.Getenv("TEST_DATABASE_URL"))
+	require.NoError(t, err)
+	_, err = admin.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1`, kit.One[string](t, s.Database, `SELECT current_database()`))
+	require.NoError(t, errors.Join(err, admin.Close(t.Context())))
+	if err := s.drain.Sweep(t.Context()); err != nil {
+		require.ErrorIs(t, err, postgres.ErrUnavailable)
+		s.sweep(t)
+	}
+	assert.Equal(t, []int64{1}, sequences(s.broker.Events(t, 1), a))
 }
