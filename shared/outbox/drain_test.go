@@ -362,3 +362,24 @@ func TestACutConnectionIsNoOtherDrain(t *testing.T) {
 	}
 	assert.Equal(t, []int64{1}, sequences(s.broker.Events(t, 1), a))
 }
+
+// What fails is tried again, later each time: the database and the broker need time more than questions. Here each pass
+// panics, which costs its connection, so that the database knows how many there were.
+func TestADrainThatFailsTakesItsTime(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	broken, err := outbox.NewDrain(s.Pools.Drain, nil, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	a := uuid.New()
+	s.happen(t, a, nil, 1)
+	sessions := func() int {
+		return kit.One[int](t, s.Database, `SELECT sessions FROM pg_stat_database WHERE datname = current_database()`)
+	}
+	before := sessions()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	broken.Nudge(a)
+	broken.Run(ctx)
+	require.Eventually(t, func() bool { return sessions() > before+1 }, 20*time.Second, 50*time.Millisecond)
+	assert.Less(t, sessions()-before, 15, "50 ms, 100, 200, and so on")
+}

@@ -95,3 +95,21 @@ func TestAFeedThatLagsIsNotSlow(t *testing.T) {
 	assert.NotContains(t, strings.Join(lines, "\n"), "Nested Loop")
 	require.NoError(t, tx.Rollback(ctx))
 }
+
+// A pass tells which shards another drain is at, and of no others: a drain that thought so would never rest.
+func TestAPassTellsWhichShardsAreHeld(t *testing.T) {
+	t.Parallel()
+	d := kit.NewDatabase(t)
+	drain := &Drain{pool: d.Pools.Drain}
+	res, err := drain.pass(t.Context(), 0b1011)
+	require.NoError(t, err)
+	assert.Equal(t, result{}, res)
+	require.NoError(t, d.Pools.Orders.Tx(t.Context(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock(7072, 3)`); err != nil {
+			return err
+		}
+		res, err = drain.pass(t.Context(), 0b1011)
+		return err
+	}))
+	assert.Equal(t, result{held: 0b1000}, res)
+}
