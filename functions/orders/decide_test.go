@@ -30,7 +30,7 @@ func TestLinesOfOneProductAreMerged(t *testing.T) {
 		if name == "none" {
 			assert.Nil(t, merged[0].expected)
 		} else {
-			assert.Equal(t, seen, *merged[0].expected, name)
+			assert.Equal(t, merged[0].expected, &seen, name)
 		}
 	}
 	_, problem := merge([]want{{product: product, quantity: 1, expected: &seen}, {product: product, quantity: 2, expected: &other, pointer: "/lines/1"}})

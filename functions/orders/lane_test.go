@@ -1,7 +1,6 @@
 package orders
 
 import (
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -16,7 +15,7 @@ import (
 // TestAPanicIsToldToWhoeverWaits: nobody waits for ever, and the committer goes on.
 func TestAPanicIsToldToWhoeverWaits(t *testing.T) {
 	t.Parallel()
-	l := &lane{logger: slog.New(slog.NewTextHandler(io.Discard, nil))} // it has no database to go to
+	l := &lane{logger: slog.New(slog.DiscardHandler)} // it has no database to go to
 	batch := []work{&placement{}, &placement{}}
 	for _, w := range batch {
 		w.self().done = make(chan outcome, 1)

@@ -63,8 +63,11 @@ func (s *shop) wire(t testing.TB, send func(context.Context, []servicebus.Messag
 	s.hooks, err = webhooks.New(webhooks.Options{
 		API: s.REST, Pools: s.Pools, Keys: s.Keys, Cursors: s.Cursors, Box: s.Box, Egress: client,
 		Logger: slog.New(slog.DiscardHandler), Send: send, Limits: limits,
-		Nudge:  func(list ...uuid.UUID) { s.nudged <- list[0] },
-		Poison: func(_ context.Context, _ string, _ servicebus.Received, err error) error { s.poison <- err; return s.unkept },
+		Nudge: func(list ...uuid.UUID) { s.nudged <- list[0] },
+		Poison: func(_ context.Context, _ string, _ servicebus.Received, err error) error {
+			s.poison <- err
+			return s.unkept
+		},
 	})
 	require.NoError(t, err)
 }

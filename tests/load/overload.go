@@ -114,7 +114,7 @@ func (b *bench) middle() *overloadRun {
 // slowest is the run after which it took longest until all was normal.
 func (b *bench) slowest() *overloadRun {
 	return slices.MaxFunc(b.overload, func(x, y *overloadRun) int {
-		return cmp.Compare(uint(x.recovery), uint(y.recovery)) //nolint:gosec // -1, never, becomes the greatest
+		return cmp.Compare(uint(x.recovery), uint(y.recovery)) // -1, never, becomes the greatest
 	})
 }
 
