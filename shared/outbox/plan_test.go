@@ -113,3 +113,19 @@ func TestAPassTellsWhichShardsAreHeld(t *testing.T) {
 	}))
 	assert.Equal(t, result{held: 0b1000}, res)
 }
+
+// Rung once, the feed numbers all that was sent, a thousand at a time.
+func TestTheFeedGoesOnWhileThereIsMore(t *testing.T) {
+	t.Parallel()
+	d := kit.NewDatabase(t)
+	d.Exec(t, `INSERT INTO outbox (id, shard, aggregate_type, aggregate_id, sequence, type, payload, occurred_at, processed_at)
+		SELECT (left(uuidv7_floor(now())::text, 24) || lpad(to_hex(n), 12, '0'))::uuid, 0, 'order', gen_random_uuid(), 1, 'order.created.v1', '{}', now(), now() FROM generate_series(1, 2500) n`)
+	d.Exec(t, `INSERT INTO outbox_sent (aggregate_id, sequence, id) SELECT aggregate_id, sequence, id FROM outbox`)
+	drain := &Drain{pool: d.Pools.Drain, feed: newAlarm()}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { drain.runFeed(ctx); close(done) }()
+	defer func() { cancel(); <-done }()
+	drain.feed.ring()
+	require.Eventually(t, func() bool { return kit.One[int](t, d, `SELECT count(*) FROM feed`) == 2500 }, 20*time.Second, 20*time.Millisecond)
+}
