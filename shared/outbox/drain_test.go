@@ -234,14 +234,28 @@ func sameShard(a uuid.UUID) uuid.UUID {
 func TestReleasedEventRefusedAgainIsParkedAgain(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	a := uuid.New()
-	s.happen(t, a, strings.Repeat("x", standin.MaxMessageSize), 1)
+	a, other := uuid.New(), uuid.New()
+	for outbox.ShardOf(other) == outbox.ShardOf(a) {
+		other = uuid.New()
+	}
+	huge := strings.Repeat("x", standin.MaxMessageSize)
+	s.happen(t, a, huge, 1)
 	s.happen(t, a, nil, 2)
+	s.happen(t, other, huge, 1)
 	s.sweep(t)
 	s.release(t, a)
+	s.release(t, other)
 	s.happen(t, a, nil, 3)
-	s.sweep(t)
-	assert.Equal(t, 3, kit.One[int](t, s.Database, "SELECT count(*) FROM outbox_parked WHERE released_at IS NULL AND sent_at IS NULL"))
+	require.NoError(t, s.Pools.Orders.Tx(t.Context(), func(tx pgx.Tx) error { // another drain is at the other one's shard
+		if _, err := tx.Exec(t.Context(), `SELECT pg_advisory_xact_lock(7072, $1)`, outbox.ShardOf(other)); err != nil {
+			return err
+		}
+		s.sweep(t)
+		return nil
+	}))
+	const parked = "SELECT count(*) FROM outbox_parked WHERE released_at IS NULL AND sent_at IS NULL AND aggregate_id = $1"
+	assert.Equal(t, 3, kit.One[int](t, s.Database, parked, a))
+	assert.Zero(t, kit.One[int](t, s.Database, parked, other), "what became of the one is nothing to the other")
 	assert.Zero(t, kit.One[int](t, s.Database, "SELECT count(*) FROM feed"))
 }
 

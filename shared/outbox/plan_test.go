@@ -129,3 +129,15 @@ func TestTheFeedGoesOnWhileThereIsMore(t *testing.T) {
 	drain.feed.ring()
 	require.Eventually(t, func() bool { return kit.One[int](t, d, `SELECT count(*) FROM feed`) == 2500 }, 20*time.Second, 20*time.Millisecond)
 }
+
+// Where nothing was sent nothing is written: a process that has nothing to do looks a few times a minute.
+func TestNothingToNumberWritesNothing(t *testing.T) {
+	t.Parallel()
+	d := kit.NewDatabase(t)
+	const version = `SELECT xmin::text FROM feed_counter`
+	before := kit.One[string](t, d, version)
+	n, _, err := (&Drain{pool: d.Pools.Drain}).number(t.Context())
+	require.NoError(t, err)
+	assert.Zero(t, n)
+	assert.Equal(t, before, kit.One[string](t, d, version))
+}
