@@ -79,3 +79,40 @@ func TestOnlyAKeyThatOutlivedItsTimeMakesRoom(t *testing.T) {
 	d.Exec(t, idempotency.DropExpiredSQL, digest[:])
 	assert.Zero(t, kit.One[int](t, d, `SELECT count(*) FROM idempotency_keys`))
 }
+
+// P1: an answer that can't be stored takes its effect with it. Here it holds a secret, and there is no key to seal it with.
+func TestAnAnswerThatCannotBeStoredHasNoEffect(t *testing.T) {
+	t.Parallel()
+	d := effects(t)
+	store, err := idempotency.New(idempotency.Options{Pools: d.Open(t), Timeout: 10 * time.Second})
+	require.NoError(t, err)
+	write := func(sealed bool) error {
+		_, err := store.Do(t.Context(), idempotency.Request{Operation: "op", Key: "one", Sealed: sealed}, func(ctx context.Context, tx pgx.Tx) (idempotency.Answer, error) {
+			_, err := tx.Exec(ctx, `INSERT INTO effects VALUES ('one')`)
+			return idempotency.Answer{Status: 201, Body: []byte("{}")}, err
+		})
+		return err
+	}
+	require.ErrorContains(t, write(true), "can't be stored")
+	assert.Zero(t, count(t, d))
+	require.NoError(t, write(false))
+	assert.Equal(t, 1, count(t, d))
+}
+
+// A key that was another's a moment ago, and expired before its answer was read, is one to come back for.
+func TestAnAnswerThatExpiredJustNowIsInFlight(t *testing.T) {
+	t.Parallel()
+	d := kit.NewDatabase(t)
+	store, err := idempotency.New(idempotency.Options{Pools: d.Open(t), Timeout: 10 * time.Second})
+	require.NoError(t, err)
+	req := idempotency.Request{Operation: "op", Key: "one"}
+	_, _, err = store.Stored(t.Context(), req)
+	require.ErrorIs(t, err, idempotency.ErrInFlight)
+	args, err := idempotency.SaveArgs(req, idempotency.Answer{Status: 201, Body: []byte("{}")})
+	require.NoError(t, err)
+	d.Exec(t, idempotency.SaveSQL, args...)
+	answer, left, err := store.Stored(t.Context(), req)
+	require.NoError(t, err)
+	assert.Equal(t, 201, answer.Status)
+	assert.InDelta(t, idempotency.Life, left, float64(time.Minute))
+}
