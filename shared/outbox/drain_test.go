@@ -180,18 +180,21 @@ func (s *shop) release(t *testing.T, aggregate uuid.UUID) {
 func TestCX03ReleasedEventsGoBeforeNewerOnes(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	a := uuid.New()
+	a, other := uuid.New(), uuid.New()
+	s.happen(t, other, strings.Repeat("x", standin.MaxMessageSize), 1)
+	s.sweep(t)
 	s.refuse(t, 2) // the batch, and then its first message alone
 	s.happen(t, a, nil, 5, 6)
 	s.sweep(t)
-	require.Equal(t, 2, kit.One[int](t, s.Database, "SELECT count(*) FROM outbox_parked"))
+	require.Equal(t, 3, kit.One[int](t, s.Database, "SELECT count(*) FROM outbox_parked"))
 
 	s.happen(t, a, nil, 7)
 	s.release(t, a)
 	s.happen(t, a, nil, 8)
 	s.sweep(t)
 	assert.Equal(t, []int64{5, 6, 7, 8}, sequences(s.broker.Events(t, 4), a))
-	assert.Zero(t, kit.One[int](t, s.Database, "SELECT count(*) FROM outbox_parked"), "numbered events leave")
+	assert.Equal(t, []uuid.UUID{other}, kit.One[[]uuid.UUID](t, s.Database, "SELECT array_agg(aggregate_id) FROM outbox_parked WHERE sent_at IS NULL"),
+		"numbered events leave, and nobody else's")
 	assert.Equal(t, "5 6 7 8", kit.One[string](t, s.Database,
 		`SELECT string_agg(convert_from(payload, 'UTF8')::jsonb->>'sequence', ' ' ORDER BY number) FROM feed`))
 }
