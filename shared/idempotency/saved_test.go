@@ -116,3 +116,17 @@ func TestAnAnswerThatExpiredJustNowIsInFlight(t *testing.T) {
 	assert.Equal(t, 201, answer.Status)
 	assert.InDelta(t, idempotency.Life, left, float64(time.Minute))
 }
+
+// Whoever purges hears that nothing could be purged.
+func TestAPurgeThatFailsSaysSo(t *testing.T) {
+	t.Parallel()
+	d := kit.NewDatabase(t)
+	pools := d.Open(t)
+	store, err := idempotency.New(idempotency.Options{Pools: pools, Timeout: 10 * time.Second})
+	require.NoError(t, err)
+	_, err = store.Purge(t.Context(), pools.Background, 100)
+	require.NoError(t, err)
+	pools.Close()
+	_, err = store.Purge(t.Context(), pools.Background, 100)
+	require.ErrorContains(t, err, "purging expired keys")
+}
