@@ -34,8 +34,8 @@ type limited struct {
 	client *redis.Client
 }
 
-// newLimited makes a process; url "" is one without Redis.
-func newLimited(t *testing.T, d *kit.Database, url, policies string) limited {
+// newLimited makes a process; url "" is one without Redis. With nodes it has a RedLock.
+func newLimited(t *testing.T, d *kit.Database, url, policies string, nodes ...*redis.Client) limited {
 	t.Helper()
 	var (
 		p    limited
@@ -55,7 +55,7 @@ func newLimited(t *testing.T, d *kit.Database, url, policies string) limited {
 	require.NoError(t, err)
 	pools := d.Open(t)
 	require.NoError(t, pools.Orders.Ping(t.Context())) // keys in Redis carry what the first connection tells
-	p.Store, err = idempotency.New(idempotency.Options{Pools: pools, Lane: lane, Timeout: 10 * time.Second})
+	p.Store, err = idempotency.New(idempotency.Options{Pools: pools, Lane: lane, LockNodes: nodes, Timeout: 10 * time.Second})
 	require.NoError(t, err)
 	return p
 }

@@ -21,8 +21,7 @@ import (
 
 var ctx = context.Background()
 
-// process is a store with a RedLock over the nodes and no other Redis, as one process has it.
-func process(t *testing.T, d *kit.Database, nodes []*miniredis.Miniredis) *idempotency.Store {
+func clientsOf(t *testing.T, nodes []*miniredis.Miniredis) []*redis.Client {
 	t.Helper()
 	clients := make([]*redis.Client, len(nodes))
 	for i, node := range nodes {
@@ -31,7 +30,13 @@ func process(t *testing.T, d *kit.Database, nodes []*miniredis.Miniredis) *idemp
 		t.Cleanup(func() { _ = client.Close() })
 		clients[i] = client
 	}
-	store, err := idempotency.New(idempotency.Options{Pools: d.Open(t), LockNodes: clients, Timeout: 10 * time.Second})
+	return clients
+}
+
+// process is a store with a RedLock over the nodes and no other Redis, as one process has it.
+func process(t *testing.T, d *kit.Database, nodes []*miniredis.Miniredis) *idempotency.Store {
+	t.Helper()
+	store, err := idempotency.New(idempotency.Options{Pools: d.Open(t), LockNodes: clientsOf(t, nodes), Timeout: 10 * time.Second})
 	require.NoError(t, err)
 	return store
 }
@@ -122,4 +127,25 @@ func TestRedLockLosesNodes(t *testing.T) {
 			assert.Equal(t, "done", string(again.Body))
 		})
 	}
+}
+
+// Who is answered or refused already needs no lock, and gets none: the lock must not turn a no into a yes.
+func TestCX16TheLockIsForNewCallsOnly(t *testing.T) {
+	t.Parallel()
+	d, nodes := effects(t), []*miniredis.Miniredis{miniredis.RunT(t), miniredis.RunT(t), miniredis.RunT(t)}
+	p := newLimited(t, d, kit.NewRedis(t), "1/1h", clientsOf(t, nodes)...)
+	caller := uuid.New()
+	_, err := p.write(t.Context(), caller, "a")
+	require.NoError(t, err)
+	asked := nodes[0].CommandCount()
+	require.Positive(t, asked)
+	require.Eventually(t, func() bool { return locks(nodes) == 0 }, 10*time.Second, time.Millisecond)
+	asked = nodes[0].CommandCount()
+	again, err := p.write(t.Context(), caller, "a")
+	require.NoError(t, err)
+	assert.True(t, again.Replayed)
+	_, err = p.write(t.Context(), caller, "b")
+	refused(t, err, "checkout")
+	assert.Equal(t, asked, nodes[0].CommandCount())
+	assert.Equal(t, 1, count(t, d))
 }
