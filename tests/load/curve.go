@@ -8,7 +8,7 @@ import (
 
 // clients are the numbers of connections of the scaling curve. pgbench stops at pgbenchClients: each of its clients has a
 // connection to the database.
-var clients = []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 384}
+var clients = []int{1, 2, 4, 8, 16, 32, 64, 128, 256, crowd}
 
 const pgbenchClients = 256
 

@@ -19,9 +19,12 @@ type phase struct {
 // idlePace is the time between two orders of the phase in which the machine has nothing else to do.
 const idlePace = 50 * time.Millisecond
 
+// crowd is how many clients make batches as large as they get.
+const crowd = 384
+
 // phaseNames are what --only takes: the phases that rounds repeat, then those that happen once.
 func phaseNames() []string {
-	return []string{"pgbench", "pgbench-one", "orders", "pgbench-hot", "pgbench-one-hot", "hot", "trickle", "bare", "reads", "lists", "graphql-list", "order", "graphql-order", "redis", "curve", "mixed", "overload", "tracing", "large"}
+	return []string{"pgbench", "pgbench-one", "orders", "pgbench-hot", "pgbench-one-hot", "hot", "hot-crowd", "trickle", "bare", "reads", "lists", "graphql-list", "order", "graphql-order", "redis", "curve", "mixed", "overload", "tracing", "large"}
 }
 
 // phases are what a round measures, each next to its reference.
@@ -53,6 +56,12 @@ func (b *bench) phases() []phase {
 		reference("pgbench-hot", "pgbench, one hot product", separate+hot),
 		reference("pgbench-one-hot", "pgbench, one hot product, one statement", single+hot),
 		{name: "hot", title: "orders, one hot product", references: []string{"pgbench-hot", "pgbench-one-hot"}, stack: s, parts: s.parts, run: ours(hotOrder)},
+		{name: "hot-crowd", title: fmt.Sprintf("orders, one hot product, %d clients", crowd), stack: s, parts: s.parts, run: func(ctx context.Context) (result, error) {
+			if err := s.during(ctx, busy); err != nil {
+				return result{}, err
+			}
+			return closed(ctx, s.target(), crowd, b.duration, hotOrder)
+		}},
 		{name: "trickle", title: "orders, 20 a second", stack: s, parts: s.parts, run: s.trickle},
 		{name: "bare", title: "bare net/http", parts: b.bareParts, run: func(ctx context.Context) (result, error) {
 			return closed(ctx, b.bare, b.connections, b.duration, oneProduct)
