@@ -92,20 +92,14 @@ func TestFunctionTimeoutUnderLoad(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(root, "host.json"), []byte(strings.Replace(string(settings), before, `"functionTimeout": "00:00:03"`, 1)), 0o600))
 	// The handler's own deadline would come before the host's: it is put off here, for the host's to be met at all.
 	s := w.startAt(t, root, g.url, host.Limits{Grace: 200 * time.Millisecond}, "REQUEST_TIMEOUT=5s")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	clients := s.shop(ctx, t)
 	clients.some(ctx, t)
 	pid := s.HandlerPID()
-	killed := func() bool { return s.HandlerPID() != pid && s.HandlerPID() != 0 }
-	for tries := 0; tries < 4 && !killed(); tries++ { // the commit may have been of what works in the background, whose time nobody bounds
-		g.armed.Store(true)
-		await(ctx, t, g.held)
-		for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && !killed(); {
-			time.Sleep(5 * time.Millisecond)
-		}
-	}
-	require.True(t, killed(), "it is killed, and another one started")
+	g.armed.Store(true)
+	await(ctx, t, g.held)
+	require.Eventually(t, func() bool { return s.HandlerPID() != pid && s.HandlerPID() != 0 }, 20*time.Second, 5*time.Millisecond, "it is killed, and another one started")
 	clients.some(ctx, t)
 	assert.GreaterOrEqual(t, clients.leave(ctx, t), 1, "commits whose answer was lost")
 }
