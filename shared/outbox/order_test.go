@@ -42,11 +42,7 @@ func TestTheFeedGoesByTheSequenceAndNotAsTheSentOnesLie(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	a := uuid.New()
-	var want []int64
-	var list []events.Event
-	for n := range int64(1200) {
-		want, list = append(want, n+1), append(list, event(a, n+1, nil))
-	}
+	want, list := many(a, 1200)
 	s.store(t, list)
 	s.Exec(t, `UPDATE outbox SET processed_at = now()`)
 	s.Exec(t, `INSERT INTO outbox_sent (aggregate_id, sequence, id) SELECT aggregate_id, sequence, id FROM outbox ORDER BY sequence DESC`)
@@ -59,11 +55,7 @@ func TestReleasedEventsGoByTheirSequenceAndNotAsTheyLie(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	a := uuid.New()
-	var want []int64
-	var list []events.Event
-	for n := range int64(150) {
-		want, list = append(want, n+1), append(list, event(a, n+1, nil))
-	}
+	want, list := many(a, 150)
 	s.store(t, list)
 	s.Exec(t, `INSERT INTO outbox_parked (id, shard, aggregate_type, aggregate_id, sequence, type, payload, occurred_at, reason)
 		SELECT id, shard, aggregate_type, aggregate_id, sequence, type, payload, occurred_at, 'test' FROM outbox ORDER BY sequence DESC`)
@@ -74,6 +66,14 @@ func TestReleasedEventsGoByTheirSequenceAndNotAsTheyLie(t *testing.T) {
 	require.NoError(t, s.newDrain(t, s.Open(t)).Sweep(t.Context()))
 	assert.Equal(t, want, sequences(s.broker.Events(t, len(want)), a))
 	assert.Equal(t, want, s.feed(t))
+}
+
+// many are an aggregate's first n events, and their sequences.
+func many(aggregate uuid.UUID, n int64) (sequences []int64, list []events.Event) {
+	for i := range n {
+		sequences, list = append(sequences, i+1), append(list, event(aggregate, i+1, nil))
+	}
+	return sequences, list
 }
 
 // store stores events in one transaction.

@@ -145,3 +145,18 @@ func TestOverloadIsJudgedByItsGoodputAndByWhenItWasOver(t *testing.T) {
 		assert.Equal(t, -1, judgeOverload(r, 1000).recovery, "while requests are %s it is not over", what)
 	}
 }
+
+// Of several overload runs the middle one's goodput counts, and the one after which it took longest, or for ever.
+func TestOfSeveralOverloadRunsTheMiddleAndTheSlowestCount(t *testing.T) {
+	t.Parallel()
+	run := func(goodput float64, recovery int) *overloadRun {
+		return &overloadRun{peak: 100, goodput: goodput, recovery: recovery}
+	}
+	b := &bench{}
+	assert.Nil(t, b.middle())
+	b.overload = []*overloadRun{run(120, 3), run(80, 9), run(95, 1)}
+	assert.InDelta(t, 95, b.middle().share(), 1e-9)
+	assert.Equal(t, 9, b.slowest().recovery)
+	b.overload[2].recovery = -1
+	assert.Equal(t, -1, b.slowest().recovery)
+}
