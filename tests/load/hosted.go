@@ -90,7 +90,7 @@ func (s *stack) startHosted(c settings, bus string) error {
 		return nil
 	}
 	// Whichever it is: a host starts a handler that has ended again.
-	s.parts = append([]part{{"handler", func() (time.Duration, error) { return proc.UsedByChildren(s.host) }}}, s.parts...)
+	s.parts = append([]part{{handlerPart, func() (time.Duration, error) { return proc.UsedByChildren(s.host) }}}, s.parts...)
 	return nil
 }
 

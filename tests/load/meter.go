@@ -157,8 +157,9 @@ type part struct {
 	used func() (time.Duration, error)
 }
 
-// The parts that are not processes of ours.
+// Parts that are told from the others.
 const (
+	handlerPart   = "handler"
 	generatorPart = "generator"
 	restPart      = "rest of the machine"
 )

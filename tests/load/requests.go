@@ -23,6 +23,9 @@ func (w *worker) continueWith(customer int) {
 	w.request = append(w.request, " HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer "...)
 	w.request = append(w.request, w.customers.token(customer)...)
 	w.request = append(w.request, "\r\n"...)
+	if w.traced {
+		w.request = fmt.Appendf(w.request, "Traceparent: 00-%016x%016x-%016x-00\r\n", w.rand.Uint64(), w.rand.Uint64()|1, w.rand.Uint64()|1) // none is all zeros
+	}
 }
 
 // readProduct asks for a product.

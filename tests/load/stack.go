@@ -206,7 +206,7 @@ func (s *stack) startHandler(c settings) error {
 		return err
 	}
 	s.handler = handler.PID()
-	s.parts = append([]part{processPart("handler", s.handler)}, s.parts...)
+	s.parts = append([]part{processPart(handlerPart, s.handler)}, s.parts...)
 	return nil
 }
 

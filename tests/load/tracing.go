@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // What pushing traces may cost.
@@ -18,6 +19,7 @@ var collectors = []collector{none, takes, hangs}
 // tracingRun compares orders with and without telemetry, by collector.
 type tracingRun struct {
 	rates, tails map[collector][]float64 // orders a second, and p99 in ms, by round
+	handler      map[collector][]float64 // its processor time per order in µs, by round
 	sampled      float64
 }
 
@@ -37,7 +39,8 @@ func against(these, those []float64) float64 {
 }
 
 // measureTracing places orders at three handlers in turn: one that pushes nothing, one whose collector takes what it pushes,
-// and one whose collector takes connections and says nothing on them.
+// and one whose collector takes connections and says nothing on them. Requests are in a trace, as the gateway's are: what it
+// costs to pass that on is no matter of collectors.
 func (b *bench) measureTracing(ctx context.Context) error {
 	stacks := map[collector]*stack{}
 	for i, c := range collectors {
@@ -54,38 +57,53 @@ func (b *bench) measureTracing(ctx context.Context) error {
 			return err
 		}
 	}
-	b.tracing = &tracingRun{rates: map[collector][]float64{}, tails: map[collector][]float64{}, sampled: b.sampled()}
+	b.tracing = &tracingRun{rates: map[collector][]float64{}, tails: map[collector][]float64{}, handler: map[collector][]float64{}, sampled: b.sampled()}
 	for round := range b.tracingRounds() {
 		if err := b.customers.sign(); err != nil {
 			return err
 		}
 		for i := range collectors {
 			c := collectors[(round+i)%len(collectors)] // who is first finds the machine rested
-			r, err := closed(ctx, stacks[c].target(), b.connections, 2*b.duration/5, spreadOrder)
+			r, err := metered(stacks[c].parts, func() (result, error) {
+				t := stacks[c].target()
+				t.traced = true
+				return closed(ctx, t, b.connections, b.duration/10, spreadOrder)
+			})
 			if err != nil {
 				return err
 			}
 			b.tracing.rates[c] = append(b.tracing.rates[c], r.rate())
 			b.tracing.tails[c] = append(b.tracing.tails[c], at(r.latencies, 99))
+			for _, u := range r.cpu {
+				if u.part == handlerPart {
+					b.tracing.handler[c] = append(b.tracing.handler[c], r.each(u))
+				}
+			}
 			if err := stacks[c].rest(ctx); err != nil {
 				return err
 			}
 		}
-		b.say("tracing, round %d/%d: %s", round+1, b.tracingRounds(), b.tracing.latest())
+		if (round+1)%tracingLines == 0 {
+			b.say("tracing, round %d/%d: %s", round+1, b.tracingRounds(), b.tracing.latest())
+		}
 	}
 	return nil
 }
 
 // tracingRounds are short and many, as what the machine does by itself changes in seconds; each collector is first in as many.
-func (b *bench) tracingRounds() int { return 4 * len(collectors) * b.rounds }
+func (b *bench) tracingRounds() int { return 16 * len(collectors) * b.rounds }
 
-// latest is the latest round, for people.
-func (r *tracingRun) latest() (text string) {
-	for _, c := range collectors {
-		n := len(r.rates[c]) - 1
-		text += fmt.Sprintf("%s %.0f/s p99 %.1f ms; ", collectorTitles[c], r.rates[c][n], r.tails[c][n])
+// tracingLines is how many rounds have one line for people.
+const tracingLines = 8
+
+// latest is the latest rounds' medians, for people.
+func (r *tracingRun) latest() string {
+	texts := make([]string, len(collectors))
+	for i, c := range collectors {
+		first := len(r.rates[c]) - tracingLines
+		texts[i] = fmt.Sprintf("%s %.0f/s p99 %.1f ms", collectorTitles[c], median(r.rates[c][first:]), median(r.tails[c][first:]))
 	}
-	return text[:len(text)-2]
+	return strings.Join(texts, "; ")
 }
 
 var collectorTitles = map[collector]string{none: "no collector", takes: "one that takes all", hangs: "one that hangs"}
@@ -97,11 +115,15 @@ func (b *bench) tracingTable() table {
 		return t
 	}
 	t.title = fmt.Sprintf("Orders of 200 products by where the handler's telemetry goes (%g %% of the traces, metrics, logs), %d rounds in turn:", 100*b.tracing.sampled, b.tracingRounds())
-	t.add("collector", "per second", "p99 ms", "rate against none", "p99 against none")
-	rates, tails := b.tracing.rates, b.tracing.tails
+	t.add("collector", "per second", "p99 ms", "handler µs", "rate against none", "p99 against none", "handler against none")
+	rates, tails, handler := b.tracing.rates, b.tracing.tails, b.tracing.handler
 	for _, c := range collectors {
-		t.add(collectorTitles[c], fmt.Sprintf("%.0f", median(rates[c])), fmt.Sprintf("%.1f", median(tails[c])),
-			fmt.Sprintf("%.2fx", against(rates[c], rates[none])), fmt.Sprintf("%.2fx", against(tails[c], tails[none])))
+		used, more := "", "" // where there is no /proc
+		if len(handler[c]) > 0 {
+			used, more = fmt.Sprintf("%.0f", median(handler[c])), fmt.Sprintf("%.2fx", against(handler[c], handler[none]))
+		}
+		t.add(collectorTitles[c], fmt.Sprintf("%.0f", median(rates[c])), fmt.Sprintf("%.1f", median(tails[c])), used,
+			fmt.Sprintf("%.2fx", against(rates[c], rates[none])), fmt.Sprintf("%.2fx", against(tails[c], tails[none])), more)
 	}
 	return t
 }

@@ -50,6 +50,7 @@ type target struct {
 	run       string // begins every key, so that no two runs share one
 	customers *customers
 	books     *books
+	traced    bool // requests have the trace context that a gateway gives them
 }
 
 // worker is one connection and the request that it sends.
