@@ -114,7 +114,7 @@ func (b *bench) tracingTable() table {
 	if b.tracing == nil {
 		return t
 	}
-	t.title = fmt.Sprintf("Orders of 200 products by where the handler's telemetry goes (%g %% of the traces, metrics, logs), %d rounds in turn:", 100*b.tracing.sampled, b.tracingRounds())
+	t.title = fmt.Sprintf("Orders of 200 products, each with a traceparent, by where the handler's telemetry goes (%g %% of the traces, metrics, logs), %d rounds in turn:", 100*b.tracing.sampled, b.tracingRounds())
 	t.add("collector", "per second", "p99 ms", "handler µs", "rate against none", "p99 against none", "handler against none")
 	rates, tails, handler := b.tracing.rates, b.tracing.tails, b.tracing.handler
 	for _, c := range collectors {

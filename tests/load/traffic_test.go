@@ -64,6 +64,23 @@ func TestOrdersAreWholeRequestsOfTheirCustomer(t *testing.T) {
 	assert.Len(t, appendCustomer(nil, 42), customerLength)
 }
 
+func TestARequestIsInATraceOfItsOwnWhereTheGatewaysWouldBe(t *testing.T) {
+	t.Parallel()
+	w := idleWorker(t)
+	w.placeOrder(1)
+	r, _ := sent(t, w)
+	assert.Empty(t, r.Header.Values("Traceparent"))
+	w.traced = true
+	traces := map[string]bool{}
+	for range 10 {
+		w.placeOrder(1)
+		r, _ := sent(t, w)
+		require.Regexp(t, "^00-[0-9a-f]{32}-[0-9a-f]{16}-00$", r.Header.Get("Traceparent"))
+		traces[r.Header.Get("Traceparent")[3:35]] = true
+	}
+	assert.Len(t, traces, 10)
+}
+
 func TestTheMixedRunHasTheFleetsProfile(t *testing.T) {
 	t.Parallel()
 	w := idleWorker(t)
