@@ -78,7 +78,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (5s)
 		done; \
 	done
 
-bench: ## Measure against references in the same run (11 min); DOCS=docs writes docs/benchmarks.md, ARGS=--help says more
+bench: ## Measure against references in the same run (17 min); DOCS=docs writes docs/benchmarks.md, ARGS=--help says more
 	@$(LOCAL) services --durable -- go run ./tests/load --docs '$(or $(DOCS),.local/bench)' $(ARGS)
 
 k6: ## Send Black Friday to a running stack (make run): make k6 RATE=500 DURATION=120
