@@ -19,7 +19,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -89,8 +89,31 @@ func (t *Telemetry) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// tellEvery is how often, in seconds, a failure of telemetry itself is told: a collector that is away fails every export.
-const tellEvery = 10
+// failures are those of telemetry itself: a collector that is away fails every export. Each is told once in tellEvery, so
+// that none hides another, and no more than tellMost in that time, as some have ports in their words.
+type failures struct {
+	mu    sync.Mutex
+	since time.Time
+	told  map[string]bool
+}
+
+const (
+	tellEvery = 10 * time.Second
+	tellMost  = 10
+)
+
+func (f *failures) admit(text string, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.since) >= tellEvery {
+		f.since, f.told = now, map[string]bool{}
+	}
+	if f.told[text] || len(f.told) == tellMost {
+		return false
+	}
+	f.told[text] = true
+	return true
+}
 
 // Metrics makes the global meter and returns the page that shows its instruments, and what ends it.
 func Metrics() (page http.Handler, end func(context.Context) error, err error) {
@@ -113,9 +136,9 @@ func newMeter() (http.Handler, metric.Reader, func(context.Context) error, error
 	}
 	provider := metric.NewMeterProvider(metric.WithReader(exporter), metric.WithCardinalityLimit(2000))
 	otel.SetMeterProvider(provider)
-	var told atomic.Int64
+	var told failures
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { // by itself it writes to standard error
-		if last, now := told.Load(), time.Now().Unix(); now-last >= tellEvery && told.CompareAndSwap(last, now) {
+		if told.admit(err.Error(), time.Now()) {
 			slog.Warn("telemetry is not complete", "error", err)
 		}
 	}))
