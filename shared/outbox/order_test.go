@@ -40,10 +40,7 @@ func TestEventsGoByTheirSequenceAndNotAsTheyLie(t *testing.T) {
 // The same in the feed, which takes a thousand of those that were sent at a time.
 func TestTheFeedGoesByTheSequenceAndNotAsTheSentOnesLie(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
-	a := uuid.New()
-	want, list := many(a, 1200)
-	s.store(t, list)
+	s, _, want := stocked(t, 1200)
 	s.Exec(t, `UPDATE outbox SET processed_at = now()`)
 	s.Exec(t, `INSERT INTO outbox_sent (aggregate_id, sequence, id) SELECT aggregate_id, sequence, id FROM outbox ORDER BY sequence DESC`)
 	s.sweep(t)
@@ -53,10 +50,7 @@ func TestTheFeedGoesByTheSequenceAndNotAsTheSentOnesLie(t *testing.T) {
 // Released ones too, of which there are more than a pass reads: here by a plan that has not the order of an index.
 func TestReleasedEventsGoByTheirSequenceAndNotAsTheyLie(t *testing.T) {
 	t.Parallel()
-	s := newShop(t)
-	a := uuid.New()
-	want, list := many(a, 150)
-	s.store(t, list)
+	s, a, want := stocked(t, 150)
 	s.Exec(t, `INSERT INTO outbox_parked (id, shard, aggregate_type, aggregate_id, sequence, type, payload, occurred_at, reason)
 		SELECT id, shard, aggregate_type, aggregate_id, sequence, type, payload, occurred_at, 'test' FROM outbox ORDER BY sequence DESC`)
 	s.Exec(t, `UPDATE outbox SET processed_at = now()`)
@@ -68,12 +62,16 @@ func TestReleasedEventsGoByTheirSequenceAndNotAsTheyLie(t *testing.T) {
 	assert.Equal(t, want, s.feed(t))
 }
 
-// many are an aggregate's first n events, and their sequences.
-func many(aggregate uuid.UUID, n int64) (sequences []int64, list []events.Event) {
+// stocked is a shop with the first n events of an aggregate, and their sequences.
+func stocked(t *testing.T, n int64) (s *shop, aggregate uuid.UUID, sequences []int64) {
+	t.Helper()
+	s, aggregate = newShop(t), uuid.New()
+	var list []events.Event
 	for i := range n {
 		sequences, list = append(sequences, i+1), append(list, event(aggregate, i+1, nil))
 	}
-	return sequences, list
+	s.store(t, list)
+	return s, aggregate, sequences
 }
 
 // store stores events in one transaction.
