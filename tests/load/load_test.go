@@ -19,6 +19,17 @@ func TestMedian(t *testing.T) {
 	assert.InDelta(t, 1.5, median([]float64{2, 1}), 0)
 }
 
+// A machine that gets slower between rounds says nothing about collectors: each is compared within a round.
+func TestTelemetryIsComparedWithinEachRound(t *testing.T) {
+	t.Parallel()
+	r := &tracingRun{
+		rates: map[collector][]float64{none: {1000, 500, 100}, takes: {950, 475, 50}},
+		tails: map[collector][]float64{none: {10, 20, 100}, hangs: {11, 22, 500}},
+	}
+	assert.InDelta(t, 95, r.share(), 1e-9)
+	assert.InDelta(t, 1.1, r.tail(), 1e-9)
+}
+
 func TestPgbenchLogIsReadInMicroseconds(t *testing.T) {
 	t.Parallel()
 	r := result{latencies: newHistogram(3)}

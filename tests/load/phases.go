@@ -30,14 +30,15 @@ func phaseNames() []string {
 // phases are what a round measures, each next to its reference.
 func (b *bench) phases() []phase {
 	s := b.direct
-	ours := func(next func(*worker)) func(context.Context) (result, error) {
+	from := func(clients int, next func(*worker)) func(context.Context) (result, error) {
 		return func(ctx context.Context) (result, error) {
 			if err := s.during(ctx, busy); err != nil {
 				return result{}, err
 			}
-			return closed(ctx, s.target(), b.connections, b.duration, next)
+			return closed(ctx, s.target(), clients, b.duration, next)
 		}
 	}
+	ours := func(next func(*worker)) func(context.Context) (result, error) { return from(b.connections, next) }
 	database := s.parts[:0:0]
 	for _, p := range s.parts {
 		if p.name == "PostgreSQL" {
@@ -56,12 +57,7 @@ func (b *bench) phases() []phase {
 		reference("pgbench-hot", "pgbench, one hot product", separate+hot),
 		reference("pgbench-one-hot", "pgbench, one hot product, one statement", single+hot),
 		{name: "hot", title: "orders, one hot product", references: []string{"pgbench-hot", "pgbench-one-hot"}, stack: s, parts: s.parts, run: ours(hotOrder)},
-		{name: "hot-crowd", title: fmt.Sprintf("orders, one hot product, %d clients", crowd), stack: s, parts: s.parts, run: func(ctx context.Context) (result, error) {
-			if err := s.during(ctx, busy); err != nil {
-				return result{}, err
-			}
-			return closed(ctx, s.target(), crowd, b.duration, hotOrder)
-		}},
+		{name: "hot-crowd", title: fmt.Sprintf("orders, one hot product, %d clients", crowd), stack: s, parts: s.parts, run: from(crowd, hotOrder)},
 		{name: "trickle", title: "orders, 20 a second", stack: s, parts: s.parts, run: s.trickle},
 		{name: "bare", title: "bare net/http", parts: b.bareParts, run: func(ctx context.Context) (result, error) {
 			return closed(ctx, b.bare, b.connections, b.duration, oneProduct)
